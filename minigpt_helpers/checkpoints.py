@@ -1,0 +1,93 @@
+"""Saving and loading a trained model with its tokenizer (lesson 5).
+
+One ``safetensors`` file: the parameters by name, and as text in its header the model's
+configuration and the vocabulary. Nothing in it is ever executed, unlike a pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from minigpt_helpers.corpora import MissingFileError
+from minigpt_helpers.nn import MiniGPT
+from minigpt_helpers.text import CharTokenizer
+
+_FORMAT = "minigpt-checkpoint-1"
+
+
+def save_checkpoint(path: str | os.PathLike, model: MiniGPT, tokenizer: CharTokenizer) -> None:
+    """Writes ``model`` and ``tokenizer`` to one file; an older file there is replaced as a whole.
+
+    The new file is written beside the old one and then takes its name in one step: a crash or a
+    full disk can't leave half a file. Raises ``ValueError`` when the two don't belong together,
+    or when there is no such folder.
+    """
+    path = Path(path)
+    _check_fit(model.vocab_size, tokenizer.vocab_size, "can't save")
+    if not path.parent.is_dir():
+        raise MissingFileError(f"there is no folder {str(path.parent)!r} to save {path.name!r} in")
+    header = {
+        "format": _FORMAT,
+        "config": json.dumps(model.config),
+        "vocabulary": json.dumps(tokenizer.chars),
+    }
+    content = save(model.state_dict(), metadata=header)
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+
+
+def load_checkpoint(path: str | os.PathLike) -> tuple[MiniGPT, CharTokenizer]:
+    """The model and the tokenizer that ``save_checkpoint`` wrote to ``path``.
+
+    Raises ``ValueError`` for a file that is missing, cut short, from elsewhere, or does not fit.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f"there is no file {str(path)!r}. Save one with save_checkpoint.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError, TypeError) as error:
+        raise ValueError(
+            f"{str(path)!r} is not a whole safetensors file ({error}). It was cut short, or it is "
+            "something else; load one that save_checkpoint wrote."
+        ) from error
+    if header.get("format") != _FORMAT:
+        raise ValueError(
+            f"{str(path)!r} is a safetensors file, but not a Mini-GPT checkpoint: its format is "
+            f"{header.get('format')!r}, expected {_FORMAT!r}"
+        )
+    try:
+        config, chars = json.loads(header["config"]), json.loads(header["vocabulary"])
+        dtype = state["head.weight"].dtype
+        tokenizer = CharTokenizer(chars)
+        _check_fit(config["vocab_size"], tokenizer.vocab_size, "can't load")
+        model = MiniGPT(**config, rng=np.random.default_rng(0), dtype=dtype)
+        model.load_state_dict(state)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"the parts of {str(path)!r} don't fit together: {error}") from error
+    return model, tokenizer
+
+
+def _check_fit(model_size: int, tokenizer_size: int, doing: str) -> None:
+    if model_size != tokenizer_size:
+        raise ValueError(
+            f"{doing}: the model has vocab_size={model_size}, but the tokenizer has "
+            f"{tokenizer_size} characters. Use the tokenizer that the model was trained with."
+        )

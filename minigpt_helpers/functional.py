@@ -1,0 +1,234 @@
+"""The functions a GPT is made of, each as one node of the graph with its own backward rule.
+
+Every one of them could be composed from the small operations of ``Tensor``; lessons 3 and 4 do so,
+and the tests hold the two forms against each other. One node instead of many is what makes numpy
+fast: fewer passes over memory and fewer Python calls.
+
+Shapes: ``...`` stands for any leading axes, usually ``(T,)`` or ``(B, T)``.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from minigpt_helpers.autograd import Tensor, stack
+from minigpt_helpers.text import check_ids
+
+
+def softmax(x, axis: int = -1) -> Tensor:
+    """``exp(x) / sum(exp(x))`` along ``axis``: positive numbers that add up to 1 (lesson 3).
+
+    The maximum is subtracted first, which changes nothing but keeps ``exp`` from overflowing.
+    Takes a tensor or a list of scalar tensors; gives a tensor of the same shape.
+    """
+    x = x if isinstance(x, Tensor) else stack(x)
+    if not x.ndim or not x.shape[axis]:
+        raise ValueError(f"softmax needs at least one number along axis {axis}: shape {x.shape}")
+    probs = _softmax(x.data, axis)
+
+    def backward(grad):
+        return (probs * (grad - (grad * probs).sum(axis=axis, keepdims=True)),)
+
+    return Tensor.from_op(probs, (x,), backward)
+
+
+def _softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
+    probs = x - x.max(axis=axis, keepdims=True)
+    np.exp(probs, out=probs)
+    probs /= probs.sum(axis=axis, keepdims=True)
+    return probs
+
+
+def cross_entropy_loss(logits, targets) -> Tensor:
+    """The mean of ``-log softmax(logits)[target]`` in nats per token, a scalar (lesson 5).
+
+    ``logits`` ``(..., V)``: a tensor, or a list of lists of scalar tensors; ``targets`` ``(...)``:
+    ids. Raises ``ValueError`` for shapes that don't belong together and for ids out of range.
+    """
+    logits = logits if isinstance(logits, Tensor) else stack(logits)
+    vocab_size = logits.shape[-1]
+    targets = check_ids(targets, vocab_size)
+    if targets.shape != logits.shape[:-1] or targets.size == 0:
+        raise ValueError(
+            f"logits of shape {logits.shape} need targets of shape {logits.shape[:-1]}, one id a "
+            f"position, but the targets have shape {targets.shape}"
+        )
+    rows = np.arange(targets.size), targets.reshape(-1)
+    z = logits.data.reshape(-1, vocab_size)  # (N, V)
+    z = z - z.max(axis=1, keepdims=True)
+    exp = np.exp(z)  # (N, V)
+    total = exp.sum(axis=1, keepdims=True)  # (N, 1)
+    loss = np.mean(np.log(total[:, 0]) - z[rows])
+
+    def backward(grad):
+        d_logits = exp / total  # softmax minus one-hot, over N
+        d_logits[rows] -= 1
+        d_logits *= grad / targets.size
+        return (d_logits.reshape(logits.shape),)
+
+    return Tensor.from_op(loss, (logits,), backward)
+
+
+def embedding(weight: Tensor, ids) -> Tensor:
+    """Row ``weight[id]`` for each id: ``(V, D)`` and ids ``(...)`` give ``(..., D)`` (lesson 4)."""
+    vocab_size, dim = weight.shape
+    ids = check_ids(ids, vocab_size)
+
+    def backward(grad):
+        # One-hot rows (N, V) turn "add each gradient to its row" into one matrix product.
+        one_hot = np.zeros((ids.size, vocab_size), dtype=grad.dtype)
+        one_hot[np.arange(ids.size), ids.reshape(-1)] = 1
+        return (one_hot.T @ grad.reshape(-1, dim),)
+
+    return Tensor.from_op(weight.data[ids], (weight,), backward)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """``x @ weight + bias``: ``(..., D_in)`` and ``(D_in, D_out)`` give ``(..., D_out)``."""
+    d_in, d_out = weight.shape
+    _check_last_axis(x, d_in, "linear")
+    rows = x.data.reshape(-1, d_in)  # (N, D_in): one product for all positions of all texts
+    out = rows @ weight.data
+    out += bias.data
+
+    def backward(grad):
+        grad = grad.reshape(-1, d_out)  # (N, D_out)
+        return (grad @ weight.data.T).reshape(x.shape), rows.T @ grad, _sum_rows(grad)
+
+    return Tensor.from_op(out.reshape(*x.shape[:-1], d_out), (x, weight, bias), backward)
+
+
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
+    """Each row of ``x`` ``(..., D)`` brought to mean 0 and variance 1, then scaled and shifted.
+
+    Layer Normalization, Ba, Kiros and Hinton, 2016 (lesson 4).
+    """
+    dim = weight.shape[0]
+    _check_last_axis(x, dim, "layer_norm")
+    average = np.full((dim, 1), 1 / dim, dtype=x.dtype)  # rows @ average: the mean of each row
+    rows = x.data.reshape(-1, dim)  # (N, D)
+    normed = rows - rows @ average
+    inv_std = 1 / np.sqrt((normed * normed) @ average + eps)  # (N, 1)
+    normed *= inv_std
+    out = normed * weight.data
+    out += bias.data
+
+    def backward(grad):
+        grad = grad.reshape(-1, dim)
+        d_normed = grad * weight.data
+        d_rows = d_normed - d_normed @ average
+        d_rows -= normed * ((d_normed * normed) @ average)
+        d_rows *= inv_std
+        return d_rows.reshape(x.shape), _sum_rows(grad * normed), _sum_rows(grad)
+
+    return Tensor.from_op(out.reshape(x.shape), (x, weight, bias), backward)
+
+
+_GELU_SCALE, _GELU_CUBIC = math.sqrt(2 / math.pi), 0.044715
+
+
+def gelu(x: Tensor) -> Tensor:
+    """``0.5 x (1 + tanh(u))`` with ``u = sqrt(2/pi) (x + 0.044715 x^3)``, entry by entry.
+
+    Gaussian Error Linear Units, Hendrycks and Gimpel, 2016, tanh form. Computed as
+    ``x * sigmoid(2u)``, which is the same and faster (lesson 4).
+    """
+    a = x.data
+    square = a * a
+    with np.errstate(over="ignore"):  # exp may overflow to inf: the gate is then 0, as it should
+        gate = 1 / (1 + np.exp(a * (-2 * _GELU_SCALE * (1 + _GELU_CUBIC * square))))
+
+    def backward(grad):
+        slope = (2 * _GELU_SCALE) * (1 + 3 * _GELU_CUBIC * square)  # d(2u)/dx
+        return (grad * (gate * (1 + a * (1 - gate) * slope)),)
+
+    return Tensor.from_op(a * gate, (x,), backward)
+
+
+def attention(qkv: Tensor, num_heads: int, causal: bool = True, cache=None) -> Tensor:
+    """Scaled dot-product attention in ``num_heads`` heads (lesson 3).
+
+    ``qkv`` ``(..., T, 3D)`` holds queries, keys and values side by side; the result is
+    ``(..., T, D)``. With ``causal`` position ``t`` sees positions up to ``t``: the others get a
+    score of minus infinity and so a weight of exactly 0.
+
+    A ``cache`` (lesson 6, see ``nn.KVCache``) adds earlier keys and values in front of the new
+    ones; it serves generation, where no gradient is asked for.
+
+    Attention Is All You Need, Vaswani et al., 2017.
+    """
+    q, k, v = _split_heads(qkv.data, num_heads)  # each (..., H, T, D/H)
+    scale = 1 / math.sqrt(q.shape[-1])
+    if cache is not None:
+        k, v = cache.append(k, v)
+    scores = (q * scale) @ k.swapaxes(-1, -2)  # (..., H, T, T)
+    if causal:
+        scores += _causal_mask(*scores.shape[-2:], scores.dtype)
+    weights = _softmax(scores)  # (..., H, T, T)
+    out = _merge_heads(weights @ v)  # (..., T, D)
+
+    def backward(grad):
+        d_out = _split_heads(grad, num_heads, parts=1)[0]  # (..., H, T, D/H)
+        d_weights = d_out @ v.swapaxes(-1, -2)
+        d_scores = weights * (d_weights - (d_weights * weights).sum(axis=-1, keepdims=True))
+        d_scores *= scale
+        d_qkv = np.empty_like(qkv.data)
+        d_q, d_k, d_v = _split_heads(d_qkv, num_heads)  # views: writing to them fills d_qkv
+        d_q[...] = d_scores @ k
+        d_k[...] = d_scores.swapaxes(-1, -2) @ q
+        d_v[...] = weights.swapaxes(-1, -2) @ d_out
+        return (d_qkv,)
+
+    return Tensor.from_op(out, (qkv,), backward)
+
+
+def attention_scores(qkv: np.ndarray, num_heads: int) -> np.ndarray:
+    """The raw dot products of queries and keys, ``(..., T, 3D)`` to ``(..., H, T, T)``."""
+    q, k, _ = _split_heads(qkv, num_heads)
+    return q @ k.swapaxes(-1, -2)
+
+
+def attention_weights(scores: np.ndarray, head_dim: int, causal: bool = True) -> np.ndarray:
+    """Scores ``(..., T, T)`` scaled by ``1 / sqrt(head_dim)``, masked, and through the softmax."""
+    scores = scores / math.sqrt(head_dim)
+    if causal:
+        scores += _causal_mask(*scores.shape[-2:], scores.dtype)
+    return _softmax(scores)
+
+
+@functools.lru_cache(maxsize=16)
+def _causal_mask(num_queries: int, num_keys: int, dtype: np.dtype) -> np.ndarray:
+    """0 where a query may look, minus infinity where a key lies in its future, ``(T_q, T_k)``.
+
+    The queries are the last ``num_queries`` of the ``num_keys`` positions.
+    """
+    mask = np.full((num_queries, num_keys), -np.inf, dtype=dtype)
+    mask = np.triu(mask, k=1 + num_keys - num_queries)
+    mask.flags.writeable = False  # it is shared by all calls
+    return mask
+
+
+def _split_heads(packed: np.ndarray, num_heads: int, parts: int = 3) -> np.ndarray:
+    """``(..., T, parts * D)`` to ``(parts, ..., H, T, D/H)``, a view."""
+    *lead, seq_len, width = packed.shape
+    split = packed.reshape(*lead, seq_len, parts, num_heads, width // (parts * num_heads))
+    return np.moveaxis(split, (-3, -2), (0, -3))
+
+
+def _merge_heads(heads: np.ndarray) -> np.ndarray:
+    """``(..., H, T, D/H)`` to ``(..., T, D)``."""
+    merged = heads.swapaxes(-2, -3)
+    return merged.reshape(*merged.shape[:-2], -1)
+
+
+def _sum_rows(rows: np.ndarray) -> np.ndarray:
+    """The sum of ``(N, D)`` over its rows, ``(D,)``: as a product, faster than ``sum``."""
+    return np.ones(len(rows), dtype=rows.dtype) @ rows
+
+
+def _check_last_axis(x: Tensor, dim: int, name: str) -> None:
+    if not x.ndim or x.shape[-1] != dim:
+        raise ValueError(f"{name} takes (..., {dim}), but the input has shape {x.shape}")

@@ -1,0 +1,108 @@
+"""Generation (lesson 6): from logits to the next token, again and again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from minigpt_helpers.autograd import no_grad
+from minigpt_helpers.text import check_ids, check_rng
+
+
+def next_token_probs(
+    logits: np.ndarray, temperature: float = 1.0, top_k: int | None = None
+) -> np.ndarray:
+    """The distribution that the next token is drawn from, ``(V,)`` to ``(V,)``.
+
+    ``softmax(logits / temperature)``, after all but the ``top_k`` largest logits are set to minus
+    infinity. ``temperature=0`` is greedy: all probability on the largest logit. Ties go to the
+    lowest id; ``top_k`` above ``V`` means all. Raises ``ValueError`` for a temperature that is
+    negative or not finite, and for ``top_k`` below 1.
+    """
+    _check_sampling(temperature, top_k)
+    logits = np.asarray(logits, dtype=np.float64)
+    probs = np.zeros_like(logits)
+    if temperature == 0:
+        probs[np.argmax(logits)] = 1.0
+        return probs
+    kept = np.argsort(-logits, kind="stable")[:top_k]  # largest first, equal ones by id
+    with np.errstate(over="ignore"):  # a tiny temperature may give minus infinity: exp makes it 0
+        probs[kept] = np.exp((logits[kept] - logits.max()) / temperature)
+    return probs / probs.sum()
+
+
+def generate(
+    model,
+    start_ids: Sequence[int] | np.ndarray,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    rng: np.random.Generator | None = None,
+    *,
+    use_cache: bool = True,
+) -> list[int]:
+    """``start_ids`` followed by ``max_new_tokens`` tokens drawn from ``model`` one by one.
+
+    The model sees at most its last ``max_seq_len`` tokens. With ``use_cache`` it keeps the keys
+    and values of the tokens it has seen instead of computing them again: the same tokens, sooner.
+    Once the window is full and slides, every position changes and all is computed anew.
+
+    Raises ``ValueError`` for an empty start, ids out of range, and what ``next_token_probs``
+    refuses.
+    """
+    ids = check_ids(start_ids, model.vocab_size)
+    if ids.ndim != 1 or ids.size == 0:
+        raise ValueError(
+            f"generation needs at least one start id in one list, but got shape {ids.shape}. "
+            "Start with a newline, for instance: tokenizer.encode('\\n')"
+        )
+    if not isinstance(max_new_tokens, (int, np.integer)) or max_new_tokens < 0:
+        raise ValueError(f"max_new_tokens must be a whole number >= 0, not {max_new_tokens!r}")
+    _check_sampling(temperature, top_k)
+    rng = check_rng(rng)
+    ids = ids.tolist()
+    all_logits = _cached_logits(model, ids) if use_cache else _logits(model, ids)
+    for _, logits in zip(range(max_new_tokens), all_logits):
+        ids.append(sample(next_token_probs(logits, temperature, top_k), rng))
+    return ids
+
+
+def sample(probs: np.ndarray, rng: np.random.Generator) -> int:
+    """One id, drawn with probabilities ``probs`` ``(V,)``: where a random point of [0, 1) falls."""
+    cumulative = np.cumsum(probs)
+    return int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
+
+
+def _logits(model, ids: list[int]) -> Iterator[np.ndarray]:
+    """The logits after the last of ``ids``, ``(V,)``, each time anew: ``ids`` grows meanwhile."""
+    while True:
+        with no_grad():
+            logits = model(ids[-model.max_seq_len :]).data[-1]
+        yield logits
+
+
+def _cached_logits(model, ids: list[int]) -> Iterator[np.ndarray]:
+    """The same logits: while the window is not full, only the newest tokens are computed."""
+    cache, seen = model.new_cache(), 0
+    while len(ids) <= model.max_seq_len:
+        with no_grad():
+            logits = model(ids[seen:], cache=cache).data[-1]
+        seen = len(ids)
+        yield logits
+    yield from _logits(model, ids)
+
+
+def _check_sampling(temperature: float, top_k: int | None) -> None:
+    try:
+        usable = math.isfinite(temperature) and temperature >= 0
+    except TypeError:
+        usable = False
+    if not usable:
+        raise ValueError(
+            f"temperature must be a number of at least 0, not {temperature!r}. 0 always takes the "
+            "likeliest token, 1 leaves the distribution as it is, more makes it flatter."
+        )
+    if top_k is not None and (not isinstance(top_k, (int, np.integer)) or top_k < 1):
+        raise ValueError(f"top_k must be a whole number of at least 1, or None, not {top_k!r}")

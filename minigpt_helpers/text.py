@@ -1,0 +1,182 @@
+"""Text as numbers (lesson 1): the tokenizer, training batches and the bigram table.
+
+Everything here works on plain strings and integer arrays; nothing knows of a neural network yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+
+class CharTokenizer:
+    """Maps each character to an integer id and back. The ids follow the order of ``chars``.
+
+    Make one with ``CharTokenizer.from_text(text)``: its vocabulary is ``sorted(set(text))``.
+
+    Attributes: ``chars`` (list of characters), ``vocab_size`` (``V``), ``char_to_idx`` and
+    ``idx_to_char`` (dictionaries, each the inverse of the other).
+    """
+
+    def __init__(self, chars: Iterable[str]):
+        self.chars = list(chars)
+        for char in self.chars:
+            if not isinstance(char, str) or len(char) != 1:
+                raise ValueError(f"a vocabulary holds single characters, but it has {char!r}")
+        if not self.chars:
+            raise ValueError("a vocabulary needs at least one character, but the text is empty")
+        repeated = [char for char in self.chars if self.chars.count(char) > 1]
+        if repeated:
+            raise ValueError(f"a vocabulary holds each character once, but {repeated[0]!r} repeats")
+        self.char_to_idx = {char: idx for idx, char in enumerate(self.chars)}
+        self.idx_to_char = dict(enumerate(self.chars))
+
+    @classmethod
+    def from_text(cls, text: str) -> CharTokenizer:
+        """The tokenizer whose vocabulary is every character of ``text``, sorted."""
+        if not isinstance(text, str):
+            raise ValueError(f"from_text takes a string, not {type(text).__name__}: {text!r:.60}")
+        return cls(sorted(set(text)))
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of characters, ``V``."""
+        return len(self.chars)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of ``text``, one for each character. An unknown character: ``ValueError``."""
+        if not isinstance(text, str):
+            raise ValueError(f"encode takes a string, not {type(text).__name__}: {text!r:.60}")
+        try:
+            return [self.char_to_idx[char] for char in text]
+        except KeyError:
+            position, char = next(
+                (i, char) for i, char in enumerate(text) if char not in self.char_to_idx
+            )
+            raise ValueError(
+                f"the character {char!r} (U+{ord(char):04X}) at position {position} is not in the "
+                f"vocabulary of {self.vocab_size} characters: {''.join(self.chars)!r:.200}. Remove "
+                "it from the text, or make the tokenizer from a text that has it."
+            ) from None
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ``ids``, the inverse of ``encode``. An id out of range: ``ValueError``."""
+        ids = check_ids(ids, self.vocab_size)
+        if ids.ndim != 1:
+            raise ValueError(f"decode takes one list of ids, not an array of shape {ids.shape}")
+        return "".join(self.idx_to_char[idx] for idx in ids.tolist())
+
+    def __repr__(self) -> str:
+        return f"CharTokenizer({self.vocab_size} characters: {''.join(self.chars)!r:.60})"
+
+
+def check_ids(ids: Iterable[int] | np.ndarray, vocab_size: int) -> np.ndarray:
+    """``ids`` as an integer array, or a ``ValueError`` that names the first id out of range."""
+    try:
+        array = np.asarray(ids if isinstance(ids, (np.ndarray, list)) else list(ids))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"token ids must be a list of whole numbers, not {ids!r:.80}") from error
+    if array.size == 0:
+        return array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise ValueError(
+            f"token ids must be whole numbers, but these are of type {array.dtype}: {ids!r:.80}. "
+            "Turn text into ids with tokenizer.encode(text)."
+        )
+    if array.min() < 0 or array.max() >= vocab_size:
+        where = tuple(int(i) for i in np.argwhere((array < 0) | (array >= vocab_size))[0])
+        raise ValueError(
+            f"the id {array[where]} at position {where[0] if len(where) == 1 else where} is out of "
+            f"range: with {vocab_size} tokens the ids are 0 to {vocab_size - 1}."
+        )
+    return array
+
+
+def _check_data(data: Sequence[int] | np.ndarray) -> np.ndarray:
+    array = np.asarray(data)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"data must be one list of token ids (whole numbers), not an array of shape "
+            f"{array.shape} and type {array.dtype}. Use tokenizer.encode(text)."
+        )
+    return array
+
+
+def train_val_split(
+    data: Sequence[int] | np.ndarray, val_fraction: float = 0.1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts ``data`` ``(N,)`` in two: the first part to train on, the last to validate on.
+
+    The cut is not shuffled: windows of neighbouring text overlap, so a random split would leak.
+    """
+    data = _check_data(data)
+    if not 0 < val_fraction < 1:
+        raise ValueError(f"val_fraction must lie between 0 and 1, not {val_fraction}")
+    num_val = round(len(data) * val_fraction)
+    if not 0 < num_val < len(data):
+        raise ValueError(
+            f"{len(data)} tokens can't be split with val_fraction={val_fraction}: one part would "
+            "be empty. Use a longer text."
+        )
+    return data[:-num_val], data[-num_val:]
+
+
+def get_batch(
+    data: Sequence[int] | np.ndarray,
+    block_size: int,
+    batch_size: int,
+    rng: np.random.Generator | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Random windows of ``data`` ``(N,)``: inputs ``x`` and targets ``y``, both ``(B, T)``.
+
+    Row by row ``x = data[i : i + T]`` and ``y = data[i + 1 : i + T + 1]``, with every start
+    ``0 <= i <= N - T - 1`` equally likely: the target at each position is the next token.
+    """
+    data = _check_data(data)
+    for name, size in (("block_size", block_size), ("batch_size", batch_size)):
+        if not isinstance(size, (int, np.integer)) or size < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, not {size!r}")
+    if len(data) < block_size + 1:
+        raise ValueError(
+            f"the data has {len(data)} tokens, but block_size={block_size} needs at least "
+            f"{block_size + 1} (one more, for the last target). Use a longer text or a smaller "
+            "block_size."
+        )
+    rng = check_rng(rng)
+    starts = rng.integers(0, len(data) - block_size, size=batch_size)  # (B,)
+    windows = data[starts[:, None] + np.arange(block_size + 1)]  # (B, T + 1)
+    return windows[:, :-1], windows[:, 1:]
+
+
+def check_rng(rng: np.random.Generator | None) -> np.random.Generator:
+    """``rng`` itself, or a fresh generator for ``None``; anything else: ``ValueError``."""
+    if rng is None:
+        return np.random.default_rng()
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"rng must be a numpy Generator, not {rng!r}: np.random.default_rng(0)")
+    return rng
+
+
+def bigram_probs(
+    data: Sequence[int] | np.ndarray, vocab_size: int, smoothing: float = 1.0
+) -> np.ndarray:
+    """The bigram model: ``probs[a, b]`` is the chance that token ``b`` follows ``a``, ``(V, V)``.
+
+    Pairs are counted in ``data`` ``(N,)``, ``smoothing`` is added to every count, so that a pair
+    never seen gets a small chance instead of none, and each row is divided by its sum.
+    """
+    data = check_ids(_check_data(data), vocab_size)
+    if not smoothing > 0:
+        raise ValueError(f"smoothing must be above 0, not {smoothing}: a zero count has no log")
+    counts = np.full((vocab_size, vocab_size), float(smoothing))  # (V, V)
+    np.add.at(counts, (data[:-1], data[1:]), 1.0)
+    return counts / counts.sum(axis=1, keepdims=True)
+
+
+def bigram_loss(probs: np.ndarray, data: Sequence[int] | np.ndarray) -> float:
+    """The mean of ``-log probs[a, b]`` over all neighbours of ``data``, in nats per token."""
+    data = check_ids(_check_data(data), len(probs))
+    if len(data) < 2:
+        raise ValueError(f"a bigram needs two tokens, but the data has {len(data)}")
+    return float(-np.log(probs[data[:-1], data[1:]]).mean())

@@ -1,0 +1,284 @@
+"""Training (lesson 5): optimisers, a learning-rate schedule, and the loop that uses them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from minigpt_helpers.autograd import Tensor, no_grad
+from minigpt_helpers.functional import cross_entropy_loss
+from minigpt_helpers.text import check_rng, get_batch
+
+
+class Optimizer:
+    """Keeps all parameters in one flat vector, so that a step is a few operations, not hundreds.
+
+    The parameters' ``data`` become views into that vector. ``lr`` may be changed at any time;
+    ``num_steps`` counts the steps done.
+    """
+
+    def __init__(self, params: Iterable[Tensor], lr: float):
+        self.params = list(params)
+        if not self.params:
+            raise ValueError("an optimizer needs at least one parameter, but got none")
+        if not (np.isfinite(lr) and lr >= 0):
+            raise ValueError(f"lr must be a number of at least 0, not {lr}")
+        self.lr = lr
+        self.num_steps = 0
+        self.flat = np.empty(sum(p.size for p in self.params), dtype=self.params[0].dtype)
+        self.flat_grad = np.empty_like(self.flat)
+        ends = np.cumsum([p.size for p in self.params])
+        self._views = [
+            self.flat[end - p.size : end].reshape(p.shape) for p, end in zip(self.params, ends)
+        ]
+
+    def zero_grad(self) -> None:
+        """Sets every gradient to zero; without it they would add up over the steps."""
+        for p in self.params:
+            p.grad = 0.0
+
+    def step(self) -> None:
+        """Moves every parameter against its gradient."""
+        for p, view in zip(self.params, self._views):
+            if p.data is not view:  # new here, or replaced since: take its value, then share
+                view[...] = p.data
+                p.data = view
+        np.concatenate([p.grad.reshape(-1) for p in self.params], out=self.flat_grad)
+        self.num_steps += 1
+        self.update(self.flat, self.flat_grad)
+
+    def update(self, flat: np.ndarray, grad: np.ndarray) -> None:
+        """The optimiser's own rule: changes ``flat`` ``(P,)`` in place; may use ``grad`` up."""
+        raise NotImplementedError("SGD and AdamW say how to update")
+
+
+class SGD(Optimizer):
+    """Plain gradient descent: ``p -= lr * grad``."""
+
+    def __init__(self, params: Iterable[Tensor], lr: float = 0.1):
+        super().__init__(params, lr)
+
+    def update(self, flat, grad):
+        grad *= self.lr
+        flat -= grad
+
+
+class AdamW(Optimizer):
+    """Steps of about equal length for every parameter, whatever the size of its gradient.
+
+    ``m`` and ``v`` are running means of the gradient and of its square; the step is ``lr * m /
+    (sqrt(v) + eps)``, after a correction for their start at 0. ``weight_decay`` pulls every
+    parameter towards 0. Decoupled Weight Decay Regularization, Loshchilov and Hutter, 2019.
+    """
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+        super().__init__(params, lr)
+        if not (0 <= betas[0] < 1 and 0 <= betas[1] < 1):
+            raise ValueError(f"betas must lie between 0 and 1 (1 excluded), not {betas}")
+        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+        self.m, self.v = np.zeros_like(self.flat), np.zeros_like(self.flat)
+
+    def update(self, flat, grad):
+        beta1, beta2 = self.betas
+        self.m *= beta1
+        self.m += (1 - beta1) * grad
+        grad *= grad
+        grad *= 1 - beta2
+        self.v *= beta2
+        self.v += grad
+        step = np.sqrt(self.v, out=grad)  # the gradient is used up: its memory serves again
+        step *= 1 / math.sqrt(1 - beta2**self.num_steps)
+        step += self.eps
+        np.divide(self.m, step, out=step)
+        step *= self.lr / (1 - beta1**self.num_steps)
+        flat *= 1 - self.lr * self.weight_decay
+        flat -= step
+
+
+def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
+    """Scales all gradients together so that their norm is at most ``max_norm``; returns the norm
+    before. On the difficulty of training RNNs, Pascanu et al., 2013.
+    """
+    params = list(params)
+    norm = math.sqrt(sum(float(np.vdot(p.grad, p.grad)) for p in params))
+    if norm > max_norm:
+        for p in params:
+            p.grad = p.grad * (max_norm / norm)
+    return norm
+
+
+def cosine_schedule(
+    lr: float, total_steps: int, warmup_steps: int = 0, min_lr: float = 0.0
+) -> Callable[[int], float]:
+    """A learning rate for each step ``1 .. total_steps``: it rises in a straight line for
+    ``warmup_steps``, then falls along half a cosine to ``min_lr``, and stays there.
+
+    SGDR, Loshchilov and Hutter, 2017.
+    """
+    if not 0 <= warmup_steps < total_steps:
+        raise ValueError(f"warmup_steps={warmup_steps} must be below total_steps={total_steps}")
+
+    def schedule(step: int) -> float:
+        if step <= warmup_steps:
+            return lr * step / warmup_steps
+        progress = min(1.0, (step - warmup_steps) / (total_steps - warmup_steps))
+        return min_lr + (lr - min_lr) * 0.5 * (1 + math.cos(math.pi * progress))
+
+    return schedule
+
+
+def evaluate(model, data, block_size: int, max_windows: int = 256, batch_size: int = 32) -> float:
+    """The mean loss over windows of ``data`` ``(N,)``, in nats per token; nothing is random.
+
+    The windows lie one after the other and cover all of the data; where there are more than
+    ``max_windows``, that many of them, evenly spread.
+    """
+    data = np.asarray(data)
+    if len(data) < block_size + 1:
+        raise ValueError(f"{len(data)} tokens are too few for a block_size of {block_size}")
+    starts = np.arange(0, len(data) - block_size, block_size)
+    if len(starts) > max_windows:
+        starts = starts[np.linspace(0, len(starts) - 1, max_windows).astype(int)]
+    total = 0.0
+    with no_grad():
+        for i in range(0, len(starts), batch_size):
+            batch = starts[i : i + batch_size]
+            windows = data[batch[:, None] + np.arange(block_size + 1)]  # (B, T + 1)
+            loss = cross_entropy_loss(model(windows[:, :-1]), windows[:, 1:])
+            total += loss.item() * len(batch)
+    return total / len(starts)
+
+
+@dataclass
+class History:
+    """What a training run measured: ``train_loss`` of each of ``steps``, and ``val_loss`` at each
+    of ``val_steps`` (the first before the first step). Losses are in nats per token.
+    """
+
+    steps: list[int] = field(default_factory=list)
+    train_loss: list[float] = field(default_factory=list)
+    val_steps: list[int] = field(default_factory=list)
+    val_loss: list[float] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        if not self.steps:
+            return "History(no steps yet)"
+        val = f", validation loss {self.val_loss[-1]:.4f}" if self.val_loss else ""
+        return f"History({self.steps[-1]} steps, training loss {self.train_loss[-1]:.4f}{val})"
+
+
+@dataclass
+class TrainingState:
+    """What a callback is told after a step. ``stop()`` ends the run after it."""
+
+    step: int
+    last_step: int
+    train_loss: float
+    val_loss: float | None
+    lr: float
+    model: object
+    history: History
+    stopped: bool = False
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+class DivergenceError(ValueError):
+    """The loss became NaN or infinite. ``history`` holds the steps before it."""
+
+    def __init__(self, message: str, history: History):
+        super().__init__(message)
+        self.history = history
+
+
+def train(
+    model,
+    data: Sequence[int] | np.ndarray,
+    *,
+    val_data: Sequence[int] | np.ndarray | None = None,
+    steps: int = 1000,
+    batch_size: int = 16,
+    block_size: int | None = None,
+    optimizer: Optimizer | None = None,
+    lr: float | Callable[[int], float] | None = None,
+    rng: np.random.Generator | None = None,
+    callbacks: Sequence[Callable[[TrainingState], object]] = (),
+    grad_clip: float | None = 1.0,
+    eval_every: int = 100,
+) -> History:
+    """Trains ``model`` on random windows of ``data`` ``(N,)`` and returns what it measured.
+
+    ``block_size`` is the model's ``max_seq_len`` unless given; ``optimizer`` is ``AdamW`` unless
+    given. ``lr`` is a number, or a schedule that gives the rate of each step (``cosine_schedule``),
+    or ``None`` for the optimizer's own. Called again with the same optimizer it goes on: steps
+    are counted from ``optimizer.num_steps``. ``val_data`` is evaluated before the first step,
+    every ``eval_every`` steps, and after the last. Each callback gets a ``TrainingState`` after
+    every step.
+
+    Interrupted (``KeyboardInterrupt``: the stop button, Ctrl-C) it keeps what the model has learnt
+    and returns the history so far. A loss that is not finite raises ``DivergenceError`` with
+    advice; the model keeps its last finite parameters. Data too short: ``ValueError``.
+
+    BLAS works with one thread meanwhile: for matrices this small more threads only wait.
+    """
+    if not isinstance(steps, (int, np.integer)) or steps < 0:
+        raise ValueError(f"steps must be a whole number of at least 0, not {steps!r}")
+    rng = check_rng(rng)
+    block_size = model.max_seq_len if block_size is None else block_size
+    optimizer = AdamW(model.parameters()) if optimizer is None else optimizer
+    if not callable(lr):
+        constant = optimizer.lr if lr is None else lr
+        lr = lambda step: constant  # noqa: E731
+    history = History()
+    first, last = optimizer.num_steps + 1, optimizer.num_steps + steps
+
+    def measure(step: int) -> float | None:
+        if val_data is None:
+            return None
+        history.val_steps.append(step)
+        history.val_loss.append(evaluate(model, val_data, block_size))
+        return history.val_loss[-1]
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        try:
+            measure(first - 1)
+            for step in range(first, last + 1):
+                optimizer.lr = lr(step)
+                loss = _train_step(model, data, block_size, batch_size, optimizer, grad_clip, rng, history)
+                history.steps.append(step)
+                history.train_loss.append(loss)
+                val_loss = measure(step) if step % eval_every == 0 or step == last else None
+                state = TrainingState(
+                    step, last, loss, val_loss, optimizer.lr, model, history
+                )
+                for callback in callbacks:
+                    callback(state)
+                if state.stopped:
+                    break
+        except KeyboardInterrupt:
+            pass
+    return history
+
+
+def _train_step(model, data, block_size, batch_size, optimizer, grad_clip, rng, history) -> float:
+    x, y = get_batch(data, block_size, batch_size, rng)  # (B, T) each
+    loss = cross_entropy_loss(model(x), y)
+    if not math.isfinite(loss.item()):
+        raise DivergenceError(
+            f"the loss became {loss.item()} at step {optimizer.num_steps + 1}: training diverged. "
+            f"The usual cause is a learning rate that is too high (here {optimizer.lr:g}). Make a "
+            "new model and try a third of it, add warm-up steps, or clip the gradients "
+            "(grad_clip=1.0).",
+            history,
+        )
+    optimizer.zero_grad()
+    loss.backward(free_graph=True)
+    if grad_clip is not None:
+        clip_grad_norm(optimizer.params, grad_clip)
+    optimizer.step()
+    return loss.item()
