@@ -94,7 +94,7 @@ class Linear(Module):
 class Embedding(Module):
     """A table with one row of numbers for each id: ids ``(...)`` to ``(..., embedding_dim)``."""
 
-    def __init__(self, num_embeddings, embedding_dim, *, std=1.0, rng=None, dtype=np.float64):
+    def __init__(self, num_embeddings, embedding_dim, *, std=0.1, rng=None, dtype=np.float64):
         self.weight = _normal(check_rng(rng), (num_embeddings, embedding_dim), std, dtype)
 
     def forward(self, ids) -> Tensor:
@@ -136,9 +136,8 @@ class SelfAttention(Module):
     def __init__(self, embed_dim, num_heads=1, *, rng=None, dtype=np.float64):
         if num_heads < 1 or embed_dim % num_heads:
             raise ValueError(
-                f"embed_dim={embed_dim} can't be split into num_heads={num_heads} equal heads "
-                f"({embed_dim} / {num_heads} is not whole)" if num_heads >= 1 else
-                f"num_heads must be at least 1, not {num_heads}"
+                f"embed_dim={embed_dim} can't be split into num_heads={num_heads} equal heads: "
+                "num_heads must divide embed_dim"
             )
         rng = check_rng(rng)
         self.num_heads = num_heads
@@ -177,8 +176,8 @@ class MiniGPT(Module):
     """A GPT: ids ``(T,)`` or ``(B, T)`` to logits ``(T, V)`` or ``(B, T, V)`` (lesson 4).
 
     After Language Models are Unsupervised Multitask Learners, Radford et al., 2019: pre-norm
-    blocks, learnt positions, a final norm, and a smaller start for what adds to the residual
-    stream. Ids out of range, more than ``max_seq_len`` of them, or none: ``ValueError``.
+    blocks, learnt positions, a final norm. Ids out of range, more than ``max_seq_len`` of them,
+    or none: ``ValueError``.
     """
 
     def __init__(
@@ -198,7 +197,12 @@ class MiniGPT(Module):
             TransformerBlock(embed_dim, num_heads, rng=rng, dtype=dtype) for _ in range(num_layers)
         ]
         self.final_norm = LayerNorm(embed_dim, dtype=dtype)
-        self.head = Linear(embed_dim, vocab_size, rng=rng, dtype=dtype)
+        # Small weights in the head: an untrained model is unsure, and its loss is about ln V.
+        self.head = Linear(embed_dim, vocab_size, std=0.02, rng=rng, dtype=dtype)
+        # 2N results are added to the residual stream: smaller ones keep their sum as large as one.
+        for block in self.blocks:
+            block.attention.proj.weight.data /= math.sqrt(2 * num_layers)
+            block.feed_forward.contract.weight.data /= math.sqrt(2 * num_layers)
 
     def forward(self, ids, causal: bool = True, cache: list[KVCache] | None = None) -> Tensor:
         x = self.embed(ids, start=cache[0].length if cache else 0)  # (..., D)
