@@ -1,0 +1,17 @@
+"""Instant feedback: one function per exercise, which takes your object and answers in a sentence.
+
+`checks.catalogue()` lists them all. Each returns a `CheckResult(passed, score, message)`.
+"""
+
+from minigpt_helpers.checks import (  # noqa: F401  (importing a module registers its checks)
+    attention,
+    autograd,
+    block,
+    generation,
+    tokenization,
+    training,
+)
+from minigpt_helpers.checks._base import REGISTRY, CheckResult, catalogue
+
+globals().update(REGISTRY)
+__all__ = ["CheckResult", "catalogue", *REGISTRY]
