@@ -1,0 +1,333 @@
+"""Pictures for the lessons, in one style, and the one helper that shows them.
+
+Each function takes arrays and returns a `matplotlib.figure.Figure`; `show(fig, alt)` puts it into
+the notebook together with a text for those who cannot see it. Every picture is a white card with
+dark text, so that it reads the same in the light theme, in the dark theme and on paper.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#6b6b6b"
+COLOURS = [BLUE, ORANGE, "#009e73", "#cc79a7", "#7a5195", "#56b4e9"]  # after Okabe and Ito (2008)
+DASHES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2))]  # for prints without colour
+HEAT = "cividis"
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 12.0,
+    "axes.titlesize": 14.0,
+    "axes.titleweight": "bold",
+    "axes.labelsize": 12.0,
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "axes.edgecolor": "#333333",
+    "text.color": "#1a1a1a",
+    "axes.labelcolor": "#1a1a1a",
+    "xtick.color": "#1a1a1a",
+    "ytick.color": "#1a1a1a",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 2.2,
+    "legend.frameon": False,
+}
+_VISIBLE = {"\n": "↵", " ": "␣", "\t": "⇥"}
+
+
+def visible(text: str) -> str:
+    """The text with newlines as ↵, spaces as ␣ and tabs as ⇥, so that a label can be seen."""
+    return "".join(_VISIBLE.get(char, char) for char in text)
+
+
+def new_figure(width: float = 7.0, height: float = 4.0, columns: int = 1) -> tuple[Figure, list]:
+    """An empty figure in the house style, in inches, and its list of axes side by side.
+
+    Draw under `with mpl.rc_context(STYLE)` if you add titles and labels of your own.
+    """
+    with mpl.rc_context(STYLE):
+        fig = Figure(figsize=(width, height), layout="constrained")
+        return fig, list(fig.subplots(1, columns, squeeze=False)[0])
+
+
+def show(fig: Figure, alt: str, caption: str | None = None) -> None:
+    """Display `fig` as the output of the cell, with its alt text and, below it, a caption.
+
+    `alt` says in one or two sentences what the picture tells; shorter than 15 characters is a
+    `ValueError`. The picture is stored inside the notebook: no file, no network.
+    """
+    if not isinstance(alt, str) or len(alt.strip()) < 15:
+        raise ValueError(
+            f"alt={alt!r} is too short. Write one or two sentences for a reader who cannot see the "
+            'picture: what is drawn, and what one should notice, such as "Loss against training '
+            'step: it falls from 3.3 to 2.1 and then stays level."'
+        )
+    from IPython.display import display
+
+    alt = " ".join(alt.split())
+    data = base64.b64encode(to_png(fig)).decode("ascii")
+    below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    page = (
+        f'<figure style="margin: 0.5em 0"><img alt="{html.escape(alt)}" '
+        f'src="data:image/png;base64,{data}" style="max-width: 100%; height: auto">{below}</figure>'
+    )
+    plain = f"[picture] {alt}" + (f"\n{caption}" if caption else "")
+    display({"text/html": page, "text/plain": plain}, raw=True)
+
+
+def to_png(fig: Figure, dpi: int = 110) -> bytes:
+    """The figure as PNG; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        fig.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+# ---- heat maps ----------------------------------------------------------------------------------
+
+
+def heatmap(
+    matrix: np.ndarray,
+    row_labels: Sequence[str] | None = None,
+    col_labels: Sequence[str] | None = None,
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    numbers: bool | str | None = None,
+    mask: np.ndarray | None = None,
+    colorbar_label: str = "",
+    vmin: float | None = None,
+    vmax: float | None = None,
+) -> Figure:
+    """A matrix `(rows, columns)` as coloured cells.
+
+    `numbers`: True or a format such as ".1f" writes the value into each cell; None does so when
+    there are at most 64 cells. `mask`: True where a cell is hidden (drawn hatched); cells that are
+    NaN or infinite are hidden too.
+    """
+    panel = {
+        "matrix": matrix, "title": title, "row_labels": row_labels, "col_labels": col_labels,
+        "numbers": numbers, "mask": mask,
+    }  # fmt: skip
+    return panels(
+        [panel], xlabel=xlabel, ylabel=ylabel, colorbar_label=colorbar_label, vmin=vmin, vmax=vmax
+    )
+
+
+def panels(
+    maps: Sequence[Mapping[str, object]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+    colorbar_label: str = "",
+    vmin: float | None = None,
+    vmax: float | None = None,
+    shared_scale: bool = True,
+) -> Figure:
+    """Several heat maps side by side: scores -> masked -> weights.
+
+    Each map is a dict with `matrix` and `title`, and, if wanted, `row_labels`, `col_labels`,
+    `numbers`, `mask` as in `heatmap`. With `shared_scale` one colour bar holds for all.
+    """
+    if not maps:
+        raise ValueError("panels needs at least one map, got an empty list")
+    cells = [_masked(each["matrix"], each.get("mask")) for each in maps]
+    if shared_scale and vmin is None:
+        vmin = min((c.min() for c in cells if c.count()), default=0.0)
+    if shared_scale and vmax is None:
+        vmax = max((c.max() for c in cells if c.count()), default=1.0)
+    rows = max(c.shape[0] for c in cells)
+    columns = max(c.shape[1] for c in cells)
+    cell = min(0.62, 9.0 / max(rows, columns), 13.0 / (columns * len(cells)))
+    width = len(cells) * (max(2.2, columns * cell) + 1.0) + 1.0
+    fig, axes = new_figure(width, max(2.2, rows * cell) + 1.2, len(cells))
+    with mpl.rc_context(STYLE):
+        if title:
+            fig.suptitle(title, weight="bold")
+        for i, (ax, values, each) in enumerate(zip(axes, cells, maps)):
+            image = _draw_heatmap(ax, values, each, vmin, vmax)
+            ax.set_xlabel(xlabel)
+            ax.set_ylabel(ylabel if i == 0 else "")
+            if not shared_scale or i == len(cells) - 1:
+                where = axes if shared_scale else ax
+                fig.colorbar(image, ax=where, label=colorbar_label, shrink=0.9)
+    return fig
+
+
+def _masked(matrix: object, mask: object) -> np.ma.MaskedArray:
+    matrix = np.asarray(matrix, dtype=float)
+    if matrix.ndim != 2:
+        raise ValueError(f"a heat map needs a matrix (rows, columns), got shape {matrix.shape}")
+    hidden = ~np.isfinite(matrix)
+    if mask is not None:
+        mask = np.asarray(mask, dtype=bool)
+        if mask.shape != matrix.shape:
+            raise ValueError(f"mask has shape {mask.shape}, the matrix has shape {matrix.shape}")
+        hidden |= mask
+    return np.ma.array(matrix, mask=hidden)
+
+
+def _draw_heatmap(ax: Axes, values: np.ma.MaskedArray, options: Mapping, vmin, vmax):
+    image = ax.imshow(values, cmap=HEAT, vmin=vmin, vmax=vmax, aspect="equal")
+    ax.set_title(options["title"])
+    ax.spines[:].set_visible(False)
+    for axis, size, key in [
+        (ax.yaxis, values.shape[0], "row_labels"),
+        (ax.xaxis, values.shape[1], "col_labels"),
+    ]:
+        labels = options.get(key)
+        if labels is not None:
+            if len(labels) != size:
+                raise ValueError(f"{key} has {len(labels)} labels, the matrix has {size}")
+            axis.set_ticks(range(size), [visible(str(label)) for label in labels])
+    for row, column in np.argwhere(np.ma.getmaskarray(values)):
+        ax.add_patch(mpl.patches.Rectangle(
+            (column - 0.5, row - 0.5), 1, 1, facecolor="#f2f2f2", edgecolor="#bbbbbb", hatch="///",
+            linewidth=0,
+        ))  # fmt: skip
+    numbers = options.get("numbers")
+    if numbers is None:
+        numbers = values.size <= 64
+    if numbers:
+        form = numbers if isinstance(numbers, str) else ".2f"
+        for (row, column), value in np.ndenumerate(values):
+            if values[row, column] is not np.ma.masked:
+                red, green, blue, _ = image.cmap(image.norm(value))
+                dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
+                ax.text(
+                    column, row, format(float(value), form), ha="center", va="center",
+                    color="white" if dark else "#1a1a1a", fontsize=12,
+                )  # fmt: skip
+    return image
+
+
+# ---- bars and curves ----------------------------------------------------------------------------
+
+
+def bars(
+    labels: Sequence[str],
+    values: Sequence[float],
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    highlight: int | Sequence[int] | None = None,
+    second: Sequence[float] | None = None,
+    names: tuple[str, str] = ("first", "second"),
+) -> Figure:
+    """One bar per label; `highlight` gives the indices of bars to be drawn in orange and hatched.
+
+    `second` draws a second bar beside each; `names` are then the legend.
+    """
+    for name, row in [("values", values), ("second", second)]:
+        if row is not None and len(row) != len(labels):
+            raise ValueError(f"{name} has {len(row)} numbers, labels has {len(labels)}")
+    fig, (ax,) = new_figure(min(12.0, max(5.0, 1.5 + 0.34 * len(labels))), 3.8)
+    place, width = np.arange(len(labels)), 0.8 if second is None else 0.4
+    shift = 0.0 if second is None else 0.2
+    with mpl.rc_context(STYLE):
+        drawn = ax.bar(place - shift, values, width, color=BLUE, label=names[0])
+        if second is not None:
+            ax.bar(place + shift, second, width, color=ORANGE, hatch="//", edgecolor="white",
+                   label=names[1])  # fmt: skip
+            ax.legend()
+        for i in np.atleast_1d([] if highlight is None else highlight).astype(int):
+            drawn[i].set(facecolor=ORANGE, hatch="//", edgecolor="white")
+        ax.set_xticks(place, [visible(str(label)) for label in labels])
+        _name(ax, title, xlabel, ylabel)
+    return fig
+
+
+def curves(
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    reference_lines: Mapping[str, float] | None = None,
+    logx: bool = False,
+    logy: bool = False,
+    markers: bool = False,
+) -> Figure:
+    """`{name: (x, y)}` as lines that differ in colour and in dashes; horizontal lines for
+    `reference_lines`, `{name: y}`."""
+    fig, (ax,) = new_figure()
+    with mpl.rc_context(STYLE):
+        for i, (name, (x, y)) in enumerate(lines.items()):
+            _line(ax, name, x, y, i, marker="o" if markers else None)
+        _finish_curves(ax, title, xlabel, ylabel, reference_lines or {})
+        if logx:
+            ax.set_xscale("log")
+        if logy:
+            ax.set_yscale("log")
+    return fig
+
+
+def loss_curve(
+    history,
+    references: Mapping[str, float] | None = None,
+    *,
+    title: str = "Loss during training",
+    ylabel: str = "loss (nats per character)",
+) -> Figure:
+    """A `History`: training loss per step (faint) and smoothed, validation loss, and horizontal
+    lines for `references`, for instance `{"bigram": 2.5, "entropy": 1.1}`."""
+    fig, (ax,) = new_figure()
+    with mpl.rc_context(STYLE):
+        steps, loss = _pair("training loss", history.steps, history.train_loss)
+        ax.plot(steps, loss, color=BLUE, alpha=0.25, linewidth=1.0)
+        _line(ax, "training (smoothed)", steps, smooth(loss), 0)
+        if len(history.val_loss):
+            _line(ax, "validation", history.val_steps, history.val_loss, 1, marker="o")
+        _finish_curves(ax, title, "training step", ylabel, references or {})
+    return fig
+
+
+def smooth(values: Sequence[float], window: int | None = None) -> np.ndarray:
+    """The mean of each value and the `window - 1` before it; by default a twentieth of them."""
+    values = np.asarray(values, dtype=float)
+    window = max(1, len(values) // 20) if window is None else window
+    if window < 1:
+        raise ValueError(f"window must be at least 1, got {window}")
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    last = np.arange(1, len(values) + 1)
+    first = np.maximum(last - window, 0)
+    return (total[last] - total[first]) / (last - first)
+
+
+def _pair(name: str, x: Sequence[float], y: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if x.shape != y.shape or x.ndim != 1:
+        raise ValueError(f"{name!r}: x has shape {x.shape}, y has shape {y.shape}; one axis each")
+    return x, y
+
+
+def _line(ax: Axes, name: str, x, y, i: int, marker: str | None = None) -> None:
+    x, y = _pair(name, x, y)
+    colour, dashes = COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)]
+    ax.plot(x, y, color=colour, linestyle=dashes, marker=marker, label=name)
+
+
+def _finish_curves(ax: Axes, title: str, xlabel: str, ylabel: str, references: Mapping) -> None:
+    for i, (name, value) in enumerate(references.items()):
+        ax.axhline(value, color=GREY, linestyle=DASHES[(i + 2) % len(DASHES)], linewidth=1.6,
+                   label=f"{name}: {value:.2f}")  # fmt: skip
+    _name(ax, title, xlabel, ylabel)
+    ax.grid(axis="y", color="#e3e3e3")
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="best")
+
+
+def _name(ax: Axes, title: str, xlabel: str, ylabel: str) -> None:
+    ax.set_title(title)
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
