@@ -97,7 +97,8 @@ def _read_bytes(path: str | PathLike) -> bytes:
 def _check_name(name: str) -> None:
     if name not in CORPORA:
         known = ", ".join(repr(c) for c in CORPORA)
-        close = get_close_matches(str(name).lower(), CORPORA, n=1, cutoff=0.4)
+        asked = name.lower() if isinstance(name, str) else ""
+        close = get_close_matches(asked, CORPORA, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(
             f"there is no corpus {name!r}.{hint} The corpora are {known}; "

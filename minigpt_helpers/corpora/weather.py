@@ -31,7 +31,7 @@ import numpy as np
 SKIES = ["sun", "cloud", "rain", "fog"]
 NEXT_SKY = np.array([
     # sun cloud rain fog   <- tomorrow
-    [0.5, 0.3, 0.0, 0.2],  # after sun: rain never follows at once
+    [0.5, 0.3, 0.0, 0.2],  # after sun: never rain at once
     [0.2, 0.3, 0.5, 0.0],  # after cloud
     [0.1, 0.3, 0.6, 0.0],  # after rain
     [0.6, 0.1, 0.0, 0.3],  # after fog
