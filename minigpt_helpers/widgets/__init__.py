@@ -1,0 +1,7 @@
+"""The live widgets of the lessons. Each is one line in a notebook; `_base` says how to write one."""
+
+from __future__ import annotations
+
+from minigpt_helpers.widgets.attention_mask import AttentionMaskExplorer
+
+__all__ = ["AttentionMaskExplorer"]

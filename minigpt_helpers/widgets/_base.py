@@ -1,0 +1,151 @@
+"""The common half of every widget. How to write one in this house:
+
+1. A pure function from state to numbers in `my_widget.py`: plain numbers in, a `dict` of arrays
+   out. It is the reference.
+2. A class derived from `TeachingWidget`, with `_esm = bundle("my_widget.js")` and one synced trait
+   for each piece of state (`temperature = Number(0, 3, 1.0).tag(sync=True)`).
+3. `still()` returns `(figure, alt)`: the picture of the present state, drawn from the function's
+   numbers. It stands in the notebook when no kernel runs.
+4. `my_widget.js` imports what it shares from `./_base.js`, exports the same pure function, and ends
+   with `export default widget("MyWidget", build)`. `build` makes the controls and returns `draw()`,
+   which runs in an animation frame after every change of any trait.
+5. What the reader got wrong goes into `problem`, what they should know into `note`; the base shows
+   both inside the widget. `check_text` writes them for text.
+6. Tests: the two functions compared over a grid of states (`tests/test_widgets_my_widget.py`), each
+   control operated by mouse and by keyboard (`tests/browser/test_my_widget.py`).
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import re
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anywidget
+import traitlets
+from IPython.display import display
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HERE = Path(__file__).parent
+IMPORT = re.compile(r'^import \{[^}]*\} from "\./(\w+\.js)";\n', re.MULTILINE)
+
+
+@cache
+def bundle(name: str) -> str:
+    """The script `name` with the files it imports from this folder put in front, as one text.
+
+    A notebook page cannot resolve `import ... from "./_base.js"`, so the text that goes to the
+    browser holds everything. All files share one scope: give each name once.
+    """
+    files: dict[str, str] = {}
+
+    def add(file_name: str) -> None:
+        source = (HERE / file_name).read_text(encoding="utf-8")
+        for imported in IMPORT.findall(source):
+            if imported not in files:
+                add(imported)
+        files[file_name] = IMPORT.sub("", source)
+
+    add(name)
+    return "\n".join(files.values())
+
+
+class Number(traitlets.Float):
+    """A trait for a finite number between `low` and `high`; anything else is a `ValueError`."""
+
+    def __init__(self, low: float, high: float, default: float, **kwargs) -> None:
+        super().__init__(default, **kwargs)
+        self.low, self.high = low, high
+
+    def validate(self, obj: object, value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ValueError(f"{self.name} is {value!r}; give a number")
+        return float(in_range(self.name, value, self.low, self.high))
+
+
+def in_range(name: str, value: float, low: float, high: float) -> float:
+    """Return `value` if `low <= value <= high`, else raise a `ValueError` with all three."""
+    if not low <= value <= high:
+        raise ValueError(f"{name} is {value}; choose a value from {low} to {high}")
+    return value
+
+
+SPOKEN = {" ": "space", "\n": "line break", "\t": "tab"}
+GLYPHS = {" ": "␣", "\n": "↵", "\t": "⇥"}
+
+
+def in_words(character: str) -> str:
+    """A character as it stands in a sentence: `"t"`, or `space` for what cannot be seen."""
+    return SPOKEN.get(character, f'"{character}"')
+
+
+def glyph(character: str) -> str:
+    """A character as it stands on an axis: `t`, or a sign for what cannot be seen."""
+    return GLYPHS.get(character, character)
+
+
+def check_text(text: str, *, known: list[str] | None, limit: int, keep: str) -> tuple[str, str, str]:
+    """Decide which part of the reader's `text` is used.
+
+    `known` is the vocabulary (`None`: every character is), `limit` the greatest length, `keep`
+    which end survives: "first" or "last". Returns `(used, problem, note)`; with a problem, `used`
+    is empty and the text cannot be used at all.
+    """
+    if not text:
+        return "", "The text is empty. Type at least one character.", ""
+    for position, character in enumerate(text):
+        if known is not None and character not in known:
+            return "", (
+                f"The model has never seen {in_words(character)} (position {position}). "
+                f"It knows: {' '.join(glyph(c) for c in known)}"
+            ), ""
+    if len(text) <= limit:
+        return text, "", ""
+    used = text[:limit] if keep == "first" else text[-limit:]
+    return used, "", f"The text has {len(text)} characters; only the {keep} {limit} are used."
+
+
+class TeachingWidget(anywidget.AnyWidget):
+    """A live widget that leaves a picture of its first state beside it.
+
+    As the last line of a cell (or given to `display`) it shows two outputs: the picture, as HTML
+    with alt text, and the live view. While the live view is in the page the style sheet hides the
+    picture; without a kernel the picture stays.
+    """
+
+    _css = (HERE / "_base.css").read_text(encoding="utf-8")
+    problem = traitlets.Unicode("").tag(sync=True)
+    note = traitlets.Unicode("").tag(sync=True)
+
+    def still(self) -> tuple[Figure, str]:
+        """The picture of the present state and its alt text."""
+        raise NotImplementedError(f"{type(self).__name__} must define still()")
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        return f"{name}: run this cell to use the live widget; the picture shows its first state."
+
+    def _ipython_display_(self) -> None:
+        figure, alt = self.still()
+        display({"text/html": still_html(figure, alt), "text/plain": alt}, raw=True)
+        data, metadata = self._repr_mimebundle_()
+        display(data, metadata=metadata, raw=True)
+
+
+def still_html(figure: Figure, alt: str) -> str:
+    """`figure` as an inline PNG with alt text, in the class that the style sheet hides."""
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=110, facecolor="white", metadata={"Software": None})
+    data = base64.b64encode(png.getvalue()).decode("ascii")
+    return (
+        f'<div class="minigpt-still"><img alt="{escape(alt)}" style="max-width: 100%" '
+        f'src="data:image/png;base64,{data}">'
+        "<p>This picture is the widget's first state. Run the cell to operate it.</p></div>"
+    )
