@@ -83,14 +83,16 @@ class Tensor:
         """The gradient, of the shape of ``data``. It may be set: ``p.grad = 0.0``."""
         if self._grad is None:
             self._grad = np.zeros_like(self.data)
+        elif not self._grad.flags.writeable:  # as backward() left it: from now on a copy of ours
+            self._grad = self._grad.copy()
         return self._grad
 
     @grad.setter
     def grad(self, value: np.ndarray | float) -> None:
-        if np.ndim(value) == 0:
-            self._grad = None if value == 0 else np.full_like(self.data, value)
-        elif np.shape(value) == self.shape:
-            self._grad = np.asarray(value, dtype=self.data.dtype)
+        if isinstance(value, (int, float)) and value == 0:
+            self._grad = None  # zeros, when somebody asks
+        elif np.ndim(value) == 0 or np.shape(value) == self.shape:
+            self._grad = np.full_like(self.data, value)
         else:
             raise ValueError(f"a gradient of shape {np.shape(value)} can't belong to {self.shape}")
 
@@ -120,7 +122,8 @@ class Tensor:
             if grad is None:
                 continue
             if node._backward is None or not free_graph:
-                node._grad = np.array(grad) if node._grad is None else node._grad + grad
+                node._grad = np.asarray(grad if node._grad is None else node._grad + grad)
+                node._grad.flags.writeable = False  # other nodes may hold the same array
             if node._backward is None:
                 continue
             for parent, parent_grad in zip(node._parents, node._backward(grad)):
@@ -147,19 +150,19 @@ class Tensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return np.shape(self.data)
+        return self.data.shape
 
     @property
     def ndim(self) -> int:
-        return len(self.shape)
+        return self.data.ndim
 
     @property
     def size(self) -> int:
-        return int(np.size(self.data))
+        return self.data.size
 
     @property
     def dtype(self) -> np.dtype:
-        return np.result_type(self.data)
+        return self.data.dtype
 
     def item(self) -> float:
         """The number of a tensor that holds just one."""
@@ -183,7 +186,10 @@ class Tensor:
 
         def backward(grad):
             full = np.zeros_like(self.data)
-            np.add.at(full, key, grad)  # add, not set: the same place may be taken twice
+            if isinstance(key, (int, slice)):
+                full[key] = grad
+            else:
+                np.add.at(full, key, grad)  # add, not set: an entry may be taken more than once
             return (full,)
 
         return Tensor.from_op(self.data[key], (self,), backward)

@@ -27,7 +27,7 @@ def softmax(x, axis: int = -1) -> Tensor:
     x = x if isinstance(x, Tensor) else stack(x)
     if not x.ndim or not x.shape[axis]:
         raise ValueError(f"softmax needs at least one number along axis {axis}: shape {x.shape}")
-    probs = _softmax(x.data, axis)
+    probs = _softmax_(x.data.copy(), axis)
 
     def backward(grad):
         return (probs * (grad - (grad * probs).sum(axis=axis, keepdims=True)),)
@@ -35,11 +35,12 @@ def softmax(x, axis: int = -1) -> Tensor:
     return Tensor.from_op(probs, (x,), backward)
 
 
-def _softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
-    probs = x - x.max(axis=axis, keepdims=True)
-    np.exp(probs, out=probs)
-    probs /= probs.sum(axis=axis, keepdims=True)
-    return probs
+def _softmax_(x: np.ndarray, axis: int = -1) -> np.ndarray:
+    """The softmax of ``x``, written over ``x``: no new memory."""
+    x -= x.max(axis=axis, keepdims=True)
+    np.exp(x, out=x)
+    x /= x.sum(axis=axis, keepdims=True)
+    return x
 
 
 def cross_entropy_loss(logits, targets) -> Tensor:
@@ -61,7 +62,7 @@ def cross_entropy_loss(logits, targets) -> Tensor:
     z = z - z.max(axis=1, keepdims=True)
     exp = np.exp(z)  # (N, V)
     total = exp.sum(axis=1, keepdims=True)  # (N, 1)
-    loss = np.mean(np.log(total[:, 0]) - z[rows])
+    loss = (np.log(total).sum() - z[rows].sum()) / targets.size
 
     def backward(grad):
         d_logits = exp / total  # softmax minus one-hot, over N
@@ -108,21 +109,28 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Te
     """
     dim = weight.shape[0]
     _check_last_axis(x, dim, "layer_norm")
-    average = np.full((dim, 1), 1 / dim, dtype=x.dtype)  # rows @ average: the mean of each row
+    average = _constant((dim, 1), 1 / dim, x.dtype)  # rows @ average: the mean of each row
     rows = x.data.reshape(-1, dim)  # (N, D)
     normed = rows - rows @ average
-    inv_std = 1 / np.sqrt((normed * normed) @ average + eps)  # (N, 1)
+    inv_std = (normed * normed) @ average  # (N, 1), so far the variance
+    inv_std += eps
+    np.sqrt(inv_std, out=inv_std)
+    np.reciprocal(inv_std, out=inv_std)
     normed *= inv_std
     out = normed * weight.data
     out += bias.data
 
     def backward(grad):
         grad = grad.reshape(-1, dim)
-        d_normed = grad * weight.data
-        d_rows = d_normed - d_normed @ average
-        d_rows -= normed * ((d_normed * normed) @ average)
+        grad_normed = grad * normed
+        d_rows = grad * weight.data
+        along = grad_normed @ (average * weight.data[:, None])  # (N, 1): mean(d_normed * normed)
+        d_rows -= d_rows @ average
+        d_weight = _sum_rows(grad_normed)
+        np.multiply(normed, along, out=grad_normed)
+        d_rows -= grad_normed
         d_rows *= inv_std
-        return d_rows.reshape(x.shape), _sum_rows(grad * normed), _sum_rows(grad)
+        return d_rows.reshape(x.shape), d_weight, _sum_rows(grad)
 
     return Tensor.from_op(out.reshape(x.shape), (x, weight, bias), backward)
 
@@ -137,15 +145,27 @@ def gelu(x: Tensor) -> Tensor:
     ``x * sigmoid(2u)``, which is the same and faster (lesson 4).
     """
     a = x.data
-    square = a * a
+    square = a * a  # a product: a power, a**3, would take longer than all the rest
+    gate = square * (-2 * _GELU_SCALE * _GELU_CUBIC)
+    gate -= 2 * _GELU_SCALE
+    gate *= a  # -2u
     with np.errstate(over="ignore"):  # exp may overflow to inf: the gate is then 0, as it should
-        gate = 1 / (1 + np.exp(a * (-2 * _GELU_SCALE * (1 + _GELU_CUBIC * square))))
+        np.exp(gate, out=gate)
+    gate += 1
+    np.reciprocal(gate, out=gate)  # sigmoid(2u)
+    out = a * gate
 
     def backward(grad):
-        slope = (2 * _GELU_SCALE) * (1 + 3 * _GELU_CUBIC * square)  # d(2u)/dx
-        return (grad * (gate * (1 + a * (1 - gate) * slope)),)
+        # d(a gate)/da = gate + a gate (1 - gate) d(2u)/da = gate + out (1 - gate) d(2u)/da
+        slope = square * (6 * _GELU_SCALE * _GELU_CUBIC)
+        slope += 2 * _GELU_SCALE  # d(2u)/da
+        slope *= out
+        slope *= 1 - gate
+        slope += gate
+        slope *= grad
+        return (slope,)
 
-    return Tensor.from_op(a * gate, (x,), backward)
+    return Tensor.from_op(out, (x,), backward)
 
 
 def attention(qkv: Tensor, num_heads: int, causal: bool = True, cache=None) -> Tensor:
@@ -160,35 +180,36 @@ def attention(qkv: Tensor, num_heads: int, causal: bool = True, cache=None) -> T
 
     Attention Is All You Need, Vaswani et al., 2017.
     """
-    q, k, v = _split_heads(qkv.data, num_heads)  # each (..., H, T, D/H)
-    scale = 1 / math.sqrt(q.shape[-1])
+    q, k, v = _split_heads(qkv.data, num_heads)  # each (B, H, T, D/H)
+    q = q * (1 / math.sqrt(q.shape[-1]))
     if cache is not None:
         k, v = cache.append(k, v)
-    scores = (q * scale) @ k.swapaxes(-1, -2)  # (..., H, T, T)
+    weights = q @ k.swapaxes(-1, -2)  # (B, H, T, T), so far the scores
     if causal:
-        scores += _causal_mask(*scores.shape[-2:], scores.dtype)
-    weights = _softmax(scores)  # (..., H, T, T)
-    out = _merge_heads(weights @ v)  # (..., T, D)
+        weights += _causal_mask(*weights.shape[-2:], weights.dtype)
+    _softmax_(weights)
+    out = (weights @ v).swapaxes(1, 2)  # (B, T, H, D/H): the heads side by side again
 
     def backward(grad):
-        d_out = _split_heads(grad, num_heads, parts=1)[0]  # (..., H, T, D/H)
-        d_weights = d_out @ v.swapaxes(-1, -2)
-        d_scores = weights * (d_weights - (d_weights * weights).sum(axis=-1, keepdims=True))
-        d_scores *= scale
+        d_out = _split_heads(grad, num_heads, parts=1)[0]  # (B, H, T, D/H)
+        d_scores = d_out @ v.swapaxes(-1, -2)  # (B, H, T, T), so far d_weights
+        d_scores *= weights
+        d_scores -= weights * d_scores.sum(axis=-1, keepdims=True)
         d_qkv = np.empty_like(qkv.data)
         d_q, d_k, d_v = _split_heads(d_qkv, num_heads)  # views: writing to them fills d_qkv
-        d_q[...] = d_scores @ k
-        d_k[...] = d_scores.swapaxes(-1, -2) @ q
-        d_v[...] = weights.swapaxes(-1, -2) @ d_out
+        np.multiply(d_scores @ k, 1 / math.sqrt(q.shape[-1]), out=d_q)
+        np.matmul(d_scores.swapaxes(-1, -2), q, out=d_k)
+        np.matmul(weights.swapaxes(-1, -2), d_out, out=d_v)
         return (d_qkv,)
 
-    return Tensor.from_op(out, (qkv,), backward)
+    return Tensor.from_op(out.reshape(*qkv.shape[:-1], -1), (qkv,), backward)
 
 
 def attention_scores(qkv: np.ndarray, num_heads: int) -> np.ndarray:
     """The raw dot products of queries and keys, ``(..., T, 3D)`` to ``(..., H, T, T)``."""
     q, k, _ = _split_heads(qkv, num_heads)
-    return q @ k.swapaxes(-1, -2)
+    scores = q @ k.swapaxes(-1, -2)  # (B, H, T, T)
+    return scores.reshape(*qkv.shape[:-2], *scores.shape[1:])
 
 
 def attention_weights(scores: np.ndarray, head_dim: int, causal: bool = True) -> np.ndarray:
@@ -196,7 +217,7 @@ def attention_weights(scores: np.ndarray, head_dim: int, causal: bool = True) ->
     scores = scores / math.sqrt(head_dim)
     if causal:
         scores += _causal_mask(*scores.shape[-2:], scores.dtype)
-    return _softmax(scores)
+    return _softmax_(scores)
 
 
 @functools.lru_cache(maxsize=16)
@@ -212,21 +233,22 @@ def _causal_mask(num_queries: int, num_keys: int, dtype: np.dtype) -> np.ndarray
 
 
 def _split_heads(packed: np.ndarray, num_heads: int, parts: int = 3) -> np.ndarray:
-    """``(..., T, parts * D)`` to ``(parts, ..., H, T, D/H)``, a view."""
-    *lead, seq_len, width = packed.shape
-    split = packed.reshape(*lead, seq_len, parts, num_heads, width // (parts * num_heads))
-    return np.moveaxis(split, (-3, -2), (0, -3))
-
-
-def _merge_heads(heads: np.ndarray) -> np.ndarray:
-    """``(..., H, T, D/H)`` to ``(..., T, D)``."""
-    merged = heads.swapaxes(-2, -3)
-    return merged.reshape(*merged.shape[:-2], -1)
+    """``(..., T, parts * D)`` to ``(parts, B, H, T, D/H)``, a view; without a batch ``B`` is 1."""
+    seq_len, width = packed.shape[-2:]
+    split = packed.reshape(-1, seq_len, parts, num_heads, width // (parts * num_heads))
+    return split.transpose(2, 0, 3, 1, 4)
 
 
 def _sum_rows(rows: np.ndarray) -> np.ndarray:
     """The sum of ``(N, D)`` over its rows, ``(D,)``: as a product, faster than ``sum``."""
-    return np.ones(len(rows), dtype=rows.dtype) @ rows
+    return _constant((len(rows),), 1.0, rows.dtype) @ rows
+
+
+@functools.lru_cache(maxsize=64)
+def _constant(shape: tuple[int, ...], value: float, dtype: np.dtype) -> np.ndarray:
+    constant = np.full(shape, value, dtype=dtype)
+    constant.flags.writeable = False  # it is shared by all calls
+    return constant
 
 
 def _check_last_axis(x: Tensor, dim: int, name: str) -> None:

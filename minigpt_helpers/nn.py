@@ -20,7 +20,7 @@ from minigpt_helpers.functional import (
     layer_norm,
     linear,
 )
-from minigpt_helpers.text import check_ids, check_rng
+from minigpt_helpers.text import check_rng
 
 
 class Module:
@@ -212,7 +212,7 @@ class MiniGPT(Module):
 
     def embed(self, ids, start: int = 0) -> Tensor:
         """Token plus position embedding, ``(..., D)``; the first position is ``start``."""
-        ids = check_ids(ids, self.vocab_size)
+        ids = np.asarray(ids)
         if ids.ndim not in (1, 2) or ids.size == 0:
             raise ValueError(f"the model takes ids of shape (T,) or (B, T), not {ids.shape}")
         seq_len = start + ids.shape[-1]
@@ -221,7 +221,8 @@ class MiniGPT(Module):
                 f"{seq_len} tokens are more than max_seq_len={self.max_seq_len}. Give the model "
                 f"only the last {self.max_seq_len}: ids[-{self.max_seq_len}:]"
             )
-        return self.token_embedding(ids) + self.position_embedding(np.arange(start, seq_len))
+        positions = self.position_embedding.weight[start:seq_len]  # (T, D): one row a position
+        return self.token_embedding(ids) + positions  # (..., D)
 
     def new_cache(self) -> list[KVCache]:
         """Empty key-value caches, one a layer, for ``forward(new_ids, cache=cache)`` (lesson 6)."""

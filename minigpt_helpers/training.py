@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -27,6 +29,7 @@ class Optimizer:
             raise ValueError("an optimizer needs at least one parameter, but got none")
         if not (np.isfinite(lr) and lr >= 0):
             raise ValueError(f"lr must be a number of at least 0, not {lr}")
+        _keep_freed_memory()
         self.lr = lr
         self.num_steps = 0
         self.flat = np.empty(sum(p.size for p in self.params), dtype=self.params[0].dtype)
@@ -54,6 +57,19 @@ class Optimizer:
     def update(self, flat: np.ndarray, grad: np.ndarray) -> None:
         """The optimiser's own rule: changes ``flat`` ``(P,)`` in place; may use ``grad`` up."""
         raise NotImplementedError("SGD and AdamW say how to update")
+
+
+def _keep_freed_memory() -> None:
+    """Asks the allocator of glibc (Linux) to keep freed memory for the next step.
+
+    By default it gives large arrays back to the system at once, and every step would pay for
+    getting, and zeroing, the same memory again: up to a third of the time.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(-3, 32 * 1024 * 1024)  # M_MMAP_THRESHOLD: the largest value it takes
+            mallopt(-1, 512 * 1024 * 1024)  # M_TRIM_THRESHOLD
 
 
 class SGD(Optimizer):
