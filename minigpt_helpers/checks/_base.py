@@ -34,7 +34,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigpt_helpers.checks._cases import Cases
+from minigpt_helpers.checks._cases import Cases, Check
 from minigpt_helpers.checks._expect import (
     Miss,
     Mistakes,
@@ -91,21 +91,6 @@ class CheckResult:
         return f'<div role="status" style="{style}"><strong>{status}:</strong>{text}</div>'
 
 
-@dataclass(frozen=True)
-class Check:
-    """One entry of the register: what the check is called and what it expects."""
-
-    name: str
-    lesson: int | str
-    expects: str
-    not_tested: str
-    kind: str
-    in_place: bool
-    seconds: float
-    body: Callable
-    takes: tuple[str, ...]
-
-
 def check(
     *,
     lesson: int | str,
@@ -155,7 +140,7 @@ def _run(entry: Check, objects: tuple) -> CheckResult:
             text = f"not yet: {needs}; it was given {show(item)}."
             return CheckResult(False, 0.0, text + " Pass the function itself, without calling it.")
     with quiet() as warned:
-        case = Cases(entry.name, entry.seconds, entry.in_place, warned)
+        case = Cases(entry, warned)
 
         def work() -> None:
             try:

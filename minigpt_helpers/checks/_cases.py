@@ -28,6 +28,21 @@ _LIBRARIES = tuple(
 )
 
 
+@dataclass(frozen=True)
+class Check:
+    """One entry of the register: what the check is called and what it expects."""
+
+    name: str
+    lesson: int | str
+    expects: str
+    not_tested: str
+    kind: str
+    in_place: bool
+    seconds: float
+    body: Callable
+    takes: tuple[str, ...]
+
+
 @dataclass
 class Missed:
     name: str
@@ -39,12 +54,12 @@ class Missed:
 class Cases:
     """The `case` of a check: `with case(name):` is one property, `case.rng` a seeded generator."""
 
-    def __init__(self, name: str, seconds: float, in_place: bool, warned: list) -> None:
-        self.rng = np.random.default_rng(zlib.crc32(name.encode()))
-        self.clock = Clock(seconds)
+    def __init__(self, entry: Check, warned: list) -> None:
+        self.rng = np.random.default_rng(zlib.crc32(entry.name.encode()))
+        self.clock = Clock(entry.seconds)
         self.held: list[str] = []
         self.missed: list[Missed] = []
-        self._seconds, self._in_place, self._warned = seconds, in_place, warned
+        self._entry, self._warned = entry, warned
         self._changed: set[int] = set()
 
     @contextlib.contextmanager
@@ -61,7 +76,7 @@ class Cases:
 
     def record(self, name: str, error: BaseException, warned: list = ()) -> None:
         """Turn what went wrong in a case into words."""
-        missed = Missed(name, *explain(error, self._seconds))
+        missed = Missed(name, *explain(error, self._entry))
         if warned and not missed.not_done:
             missed.text += f"\nWarning on the way: {steady(str(warned[0].message))}"
         self.missed.append(missed)
@@ -70,7 +85,7 @@ class Cases:
 
     def watched(self, fn: Callable) -> Callable:
         """The reader's function, on fresh copies of its inputs, its bare results noticed."""
-        if self._in_place or not (inspect.isroutine(fn) or isinstance(fn, functools.partial)):
+        if self._entry.in_place or not (inspect.isroutine(fn) or isinstance(fn, functools.partial)):
             return fn
 
         def call(*args: object, **kwargs: object) -> object:
@@ -110,7 +125,7 @@ def _unchanged(one: object, other: object) -> bool:
     return one is other
 
 
-def explain(error: BaseException, seconds: float) -> tuple[str, list[str], bool]:
+def explain(error: BaseException, entry: Check) -> tuple[str, list[str], bool]:
     """(what went wrong, hints, is it only an unfinished stub)."""
     text = steady(str(error))
     if isinstance(error, Miss):
@@ -118,10 +133,10 @@ def explain(error: BaseException, seconds: float) -> tuple[str, list[str], bool]
     if isinstance(error, (NotDone, NotImplementedError)):
         return text or "it raises NotImplementedError", [], True
     if isinstance(error, TimeLimit):
-        return f"it ran for more than {seconds:g} s and was stopped", [
+        return f"it ran for more than {entry.seconds:g} s and was stopped", [
             "Is there a loop that never ends? If the notebook stays slow, restart the kernel."
         ], False
-    place, line, blank = _place(error)
+    place, line, blank = _place(error, entry)
     if blank or (isinstance(error, TypeError) and "ellipsis" in text):
         return f"there is still a blank `...`{place}", [], True
     if not line and isinstance(error, (TypeError, AttributeError)) and "NoneType" in text:
@@ -139,18 +154,18 @@ def explain(error: BaseException, seconds: float) -> tuple[str, list[str], bool]
     return f"your object could not be used as the exercise says: {said}", [], False
 
 
-def _place(error: BaseException) -> tuple[str, int, bool]:
+def _place(error: BaseException, entry: Check) -> tuple[str, int, bool]:
     """The last line of the reader's own code in the traceback: in words, its number, and
     whether a blank `...` stands in it or in one of its variables."""
     place, line, blank, trace = "", 0, False, error.__traceback__
     while trace is not None:
-        file = trace.tb_frame.f_code.co_filename
-        if not file.startswith(_LIBRARIES):
+        frame = trace.tb_frame
+        file = frame.f_code.co_filename
+        if not file.startswith(_LIBRARIES) and frame.f_code is not entry.body.__code__:
             line = trace.tb_lineno
-            source = linecache.getline(file, line, trace.tb_frame.f_globals).strip()
-            values = trace.tb_frame.f_locals.values()
-            blank = " ..." in source or any(value is ... for value in values)
-            name = trace.tb_frame.f_code.co_name.replace("<lambda>", "your lambda")
+            source = linecache.getline(file, line, frame.f_globals).strip()
+            blank = " ..." in source or any(value is ... for value in frame.f_locals.values())
+            name = frame.f_code.co_name.replace("<lambda>", "your lambda")
             place = f", in line {line} ({name})" + (f": `{source}`" if source else "")
         trace = trace.tb_next
     return place, line, blank

@@ -55,19 +55,28 @@ def run_with_limit(work: Callable[[], None], clock: Clock) -> bool:
 
     A `KeyboardInterrupt` from the user ends the wait, stops the work and passes through.
     """
-    worker = threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True)
+    done = threading.Event()  # `join` itself loses count when an interrupt comes in Python 3.11
+
+    def run() -> None:
+        with contextlib.suppress(TimeLimit):  # one that comes just after the work was done
+            try:
+                work()
+            finally:
+                done.set()
+
+    context = contextvars.copy_context()
+    worker = threading.Thread(target=context.run, args=(run,), daemon=True)
     worker.start()
     try:
-        while worker.is_alive():
+        while not done.wait(_RESEND):  # short, so that Windows too hears the user's interrupt
             late = time.monotonic() - clock.deadline
             if late > GRACE:
                 return False
             if late > 0:
                 _send_time_limit(worker)
-            worker.join(_RESEND)  # short, so that Windows too hears the user's interrupt
         return True
     finally:
-        if worker.is_alive():
+        if not done.is_set():
             clock.given_up = True
             _send_time_limit(worker)
 
