@@ -1,0 +1,93 @@
+"""The table of commands."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+from launcher import copies, lab, locking, testing
+from launcher.diagnosis import system_trouble
+from launcher.place import Place, Trouble, here, python_name
+
+
+class Command(NamedTuple):
+    run: Callable[[Place, list[str]], int]
+    usage: str
+    about: str
+
+
+def reset(place: Place, arguments: list[str]) -> int:
+    if len(arguments) != 1:
+        raise Trouble(
+            "reset takes the name of one notebook.", f"{python_name()} start.py reset 03"
+        )
+    copies.reset(place, arguments[0])
+    return 0
+
+
+COMMANDS = {
+    "": Command(
+        lab.open_lab, "[--original] [JupyterLab options]",
+        "open lesson 1 in JupyterLab; you work on copies in my_work/ (--original: on the\n"
+        "project's own). Options such as --no-browser, --port 8890, --ip are JupyterLab's",
+    ),
+    "reset": Command(
+        reset, "NAME",
+        "put a fresh copy of a notebook in my_work/ and keep yours beside it (NAME: 03,\n"
+        "attention, 03_attention.ipynb)",
+    ),
+    "test": Command(
+        testing.run_tests, "[unit|notebooks|browser]... [pytest options]",
+        "run all tests, or the parts named",
+    ),
+    "execute": Command(
+        lab.execute, "[NAME]...",
+        "for maintainers: run the project's notebooks (or those named) from top to bottom\n"
+        "and store what they show",
+    ),
+    "lock": Command(
+        locking.write_locks, "[--upgrade]",
+        "for maintainers: write requirements.lock and requirements-test.lock anew (needs uv)",
+    ),
+}
+
+
+def run(arguments: list[str]) -> int:
+    """Do what the command line says. Trouble is told in plain words; the exit code is then 1."""
+    try:
+        if arguments[:1] in (["-h"], ["--help"], ["help"]):
+            print(help_text())
+            return 0
+        name = arguments[0] if arguments and not arguments[0].startswith("-") else ""
+        if name not in COMMANDS:
+            raise unknown(name)
+        return COMMANDS[name].run(here(), arguments[1:] if name else arguments)
+    except KeyboardInterrupt:
+        print("\nStopped. The same command starts again.", file=sys.stderr)
+        return 130
+    except (Trouble, OSError) as error:
+        if os.environ.get("MINIGPT_DEBUG"):
+            raise
+        trouble = error if isinstance(error, Trouble) else system_trouble(error)
+        print("\n".join([trouble.what, *(f"  {line}" for line in trouble.advice)]), file=sys.stderr)
+        return 1
+
+
+def unknown(name: str) -> Trouble:
+    close = difflib.get_close_matches(name, [known for known in COMMANDS if known], n=1)
+    return Trouble(
+        f"start.py has no command {name!r}.",
+        *([f"Did you mean {close[0]}?"] if close else []),
+        f"{python_name()} start.py --help shows what there is.",
+    )
+
+
+def help_text() -> str:
+    lines = ["Mini-GPT: six lessons in which you write, train and question a small GPT.", ""]
+    for name, command in COMMANDS.items():
+        lines.append(" ".join(filter(None, [python_name(), "start.py", name, command.usage])))
+        lines += [f"    {line}" for line in command.about.splitlines()]
+    return "\n".join(lines)

@@ -1,0 +1,121 @@
+"""The student's own notebooks: copies in ``my_work/``, made when absent, never overwritten.
+
+Beside them ``.versions.json`` keeps the hash that each original had when it was copied, so that
+a newer original can be told of.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+from launcher.place import Place, Trouble, python_name, say
+
+
+def bring_up_to_date(place: Place) -> None:
+    """Copy what is absent; say which originals are newer than the student's copies."""
+    copied_from = read_versions(place)
+    newer = []
+    for original in student_notebooks(place):
+        name = name_of(place, original)
+        if not (place.work / name).exists():
+            fresh_copy(place, name, copied_from)
+        elif copied_from.setdefault(name, hash_of(original)) != hash_of(original):
+            newer.append(name)
+    write_versions(place, copied_from)
+    if newer:
+        say(f"Newer than your copy (yours is kept as it is): {', '.join(newer)}")
+        say(f"  {python_name()} start.py reset NAME gets the newer one and keeps yours beside it.")
+
+
+def reset(place: Place, wanted: str) -> Path:
+    """Put a fresh copy in ``my_work/``; the old one stays beside it under a numbered name."""
+    name = find_name(place, wanted)
+    mine = place.work / name
+    copied_from = read_versions(place)
+    if mine.exists() and hash_of(mine) != hash_of(place.notebooks / name):
+        kept = free_name(mine)
+        os.replace(mine, kept)
+        say(f"Your notebook is kept as {kept.relative_to(place.root).as_posix()}")
+    fresh_copy(place, name, copied_from)
+    write_versions(place, copied_from)
+    say(f"Fresh: {mine.relative_to(place.root).as_posix()}")
+    return mine
+
+
+def student_notebooks(place: Place) -> list[Path]:
+    """The notebooks that students get: lessons, and later problems; never solutions."""
+    return [
+        path
+        for path in place.tracked_notebooks()
+        if path.relative_to(place.notebooks).parts[0] != "solutions"
+    ]
+
+
+def name_of(place: Place, original: Path) -> str:
+    return original.relative_to(place.notebooks).as_posix()
+
+
+def find_name(place: Place, wanted: str) -> str:
+    """The one notebook that the user means by ``3``, ``03``, ``attention`` or a whole path."""
+    names = [name_of(place, path) for path in student_notebooks(place)]
+    word = wanted.replace("\\", "/").removeprefix("./")
+    word = word.removeprefix(f"{place.work.name}/").removesuffix(".ipynb").lower()
+    tests = [
+        lambda name: name == word,
+        lambda name: Path(name).name == word,
+        lambda name: word.isdigit() and re.match(rf"0*{int(word)}_", name),
+        lambda name: word and word in name,
+    ]
+    for test in tests:
+        hits = [name for name in names if test(name.removesuffix(".ipynb").lower())]
+        if len(hits) == 1:
+            return hits[0]
+        if hits:
+            raise Trouble(f"{wanted!r} may mean {' or '.join(hits)}.", "Write more of the name.")
+    close = difflib.get_close_matches(word, [n.removesuffix(".ipynb") for n in names], n=1)
+    raise Trouble(
+        f"There is no notebook called {wanted!r}.",
+        *([f"Did you mean {close[0]}?"] if close else []),
+        "There are: " + ", ".join(names),
+    )
+
+
+def free_name(path: Path) -> Path:
+    """The first of name.old-1.ipynb, name.old-2.ipynb, ... that is not taken."""
+    number = 1
+    while (candidate := path.with_name(f"{path.stem}.old-{number}{path.suffix}")).exists():
+        number += 1
+    return candidate
+
+
+def fresh_copy(place: Place, name: str, copied_from: dict[str, str]) -> None:
+    original, mine = place.notebooks / name, place.work / name
+    mine.parent.mkdir(parents=True, exist_ok=True)
+    half = mine.with_name(mine.name + ".part")  # a full disk leaves this, not half a notebook
+    shutil.copyfile(original, half)
+    os.replace(half, mine)
+    copied_from[name] = hash_of(original)
+
+
+def hash_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_versions(place: Place) -> dict[str, str]:
+    try:
+        found = json.loads((place.work / ".versions.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def write_versions(place: Place, copied_from: dict[str, str]) -> None:
+    place.work.mkdir(exist_ok=True)
+    text = json.dumps(copied_from, indent=1, sort_keys=True) + "\n"
+    (place.work / ".versions.json").write_text(text, encoding="utf-8")

@@ -1,0 +1,315 @@
+"""Makes ``.venv`` and installs into it, once: a second start sees that all is there.
+
+Two installs, because pip refuses an editable package beside hashes: first the lock, each file of
+it held against its hash; then this project itself, without looking for anything more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from launcher.diagnosis import install_trouble
+from launcher.place import Place, Trouble, python_name, say
+from start import NEEDED
+
+# What can be installed, and from which lock. The second holds all of the first.
+LOCKS = {"lessons": "requirements.lock", "tests": "requirements-test.lock"}
+CONTAINS = {"lessons": ("lessons",), "tests": ("tests", "lessons")}
+NEEDED_SPACE = {"lessons": 700, "tests": 1000}  # MB, with what the download takes for a while
+
+# JupyterLab's own choices, changed for this environment alone: whole notebook in the page, no
+# question about news, no look for updates.
+LAB_SETTINGS = {
+    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
+    "@jupyterlab/apputils-extension:notification": {
+        "fetchNews": "false",
+        "checkForUpdates": False,
+    },
+}
+
+
+def prepare(place: Place, wanted: str) -> None:
+    """See to it that ``.venv`` holds what ``wanted`` ("lessons" or "tests") needs."""
+    if is_ready(place, wanted):
+        return
+    with only_one(place):
+        if is_ready(place, wanted):  # another start.py has done it meanwhile
+            return
+        if place.venv.is_symlink() or place.venv.exists():
+            reason = why_unusable(place)
+            if reason is not None:
+                say(f"The folder .venv cannot be used ({reason}): it is made anew.")
+                remove(place.venv)
+        check_space(place, wanted)
+        install(place, wanted)
+
+
+def is_ready(place: Place, wanted: str) -> bool:
+    """Whether what is wanted was installed from the files that lie here now."""
+    stamp = read_stamp(place)
+    installed = stamp.get("installed")
+    return (
+        wanted in CONTAINS.get(installed, ())
+        and stamp.get("fingerprint") == fingerprint(place, installed)
+        and why_unusable(place) is None
+    )
+
+
+def why_unusable(place: Place) -> str | None:
+    """Why ``.venv`` must be made anew, or None if it can be used or added to."""
+    if not place.venv.is_dir():
+        return "it is not a folder"
+    if not place.python.exists():
+        return "its Python is missing"
+    stamp = read_stamp(place)
+    if stamp.get("installed") == "half":
+        return "its making was interrupted"
+    if stamp.get("root", str(place.root)) != str(place.root):
+        return "the project was moved or copied"
+    gone = sorted(set(stamp.get("packages", ())) - set(installed_packages(place)))
+    if gone:
+        return f"{gone[0]} is gone from it or was changed"
+    version = python_version(place)
+    if version is None:
+        return "its Python does not run"
+    if version < NEEDED:
+        return f"its Python is {version[0]}.{version[1]}, which is too old"
+    return None
+
+
+def python_version(place: Place) -> tuple[int, int] | None:
+    """The version that the Python in ``.venv`` answers, None if it does not run."""
+    question = "import sys; print(*sys.version_info[:2])"
+    try:
+        answer = subprocess.run(
+            [str(place.python), "-c", question],
+            env=place.child_env(), capture_output=True, text=True, timeout=60, check=True,
+        )
+        major, minor = answer.stdout.split()
+        return int(major), int(minor)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+
+
+def installed_packages(place: Place) -> list[str]:
+    """What lies in the folders of packages: names of modules, and names with versions."""
+    folders = [*place.venv.glob("lib/python*/site-packages"), place.venv / "Lib/site-packages"]
+    found = {entry.name for folder in folders if folder.is_dir() for entry in folder.iterdir()}
+    return sorted(found - {"__pycache__"})
+
+
+def fingerprint(place: Place, wanted: str) -> str:
+    """One number for the lock and ``pyproject.toml``: it changes when one of them does."""
+    digest = hashlib.sha256()
+    for name in (LOCKS[wanted], "pyproject.toml"):
+        digest.update(required_file(place, name).read_bytes())
+    return digest.hexdigest()
+
+
+def required_file(place: Place, name: str) -> Path:
+    path = place.root / name
+    if not path.is_file():
+        raise Trouble(
+            f"The file {name} is missing from {place.root}.",
+            "Get the project again as a whole (git clone, or unpack the whole archive).",
+        )
+    return path
+
+
+def read_stamp(place: Place) -> dict:
+    try:
+        stamp = json.loads(place.stamp.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
+
+
+def write_stamp(place: Place, **content: object) -> None:
+    place.stamp.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def install(place: Place, wanted: str) -> None:
+    """Make ``.venv`` if it is absent, fill it, and write the stamp last."""
+    uv = shutil.which("uv")
+    lock = required_file(place, LOCKS[wanted])
+    place.log.parent.mkdir(exist_ok=True)
+    place.log.write_text("", encoding="utf-8")
+    make_venv(place, with_pip=uv is None)
+    say(f"Installing what the {wanted} need. This takes a minute or two, once.")
+    write_stamp(place, installed="half", root=str(place.root))
+    if not (uv and fill(place, [uv, "pip", "install", "--python", place.python], lock)):
+        if uv:
+            say("uv could not do it; trying pip.")
+        add_pip(place)
+        if not fill(place, [place.python, "-m", "pip", "install", "--no-input"], lock):
+            raise install_trouble(read_log(place), str(place.log))
+    write_lab_settings(place)
+    write_stamp(
+        place,
+        installed=wanted,
+        root=str(place.root),
+        fingerprint=fingerprint(place, wanted),
+        packages=installed_packages(place),
+    )
+    say("Installed.")
+
+
+def fill(place: Place, installer: list, lock: Path) -> bool:
+    """Both installs, by pip or by uv, which take the same options. False if one fails."""
+    this_project = ["--no-deps", "--no-build-isolation", "-e", "."]
+    return logged(place, [*installer, "--require-hashes", "-r", lock]) and logged(
+        place, [*installer, *this_project]
+    )
+
+
+def make_venv(place: Place, with_pip: bool) -> None:
+    """Make ``.venv`` with the Python that runs this, if there is none."""
+    if place.python.exists():
+        return
+    missing = [
+        name
+        for name in ("venv", "ensurepip" if with_pip else "venv")
+        if importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        raise no_venv_trouble(missing[0])
+    say("Making the folder .venv, in which everything is installed.")
+    place.venv.mkdir(exist_ok=True)
+    write_stamp(place, installed="half", root=str(place.root))
+    # Inside .venv itself sys.executable would be removed while it runs.
+    python = getattr(sys, "_base_executable", None) or sys.executable
+    options = [] if with_pip else ["--without-pip"]
+    if not logged(place, [python, "-m", "venv", *options, place.venv]):
+        if "ensurepip is not available" in read_log(place):
+            raise no_venv_trouble("ensurepip")
+        raise install_trouble(read_log(place), str(place.log))
+
+
+def no_venv_trouble(module: str) -> Trouble:
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return Trouble(
+        f"This Python {version} has no module {module}, so it cannot make a virtual environment.",
+        f"On Debian and Ubuntu: sudo apt install python{version}-venv",
+        "Elsewhere: install Python from python.org, or with conda; both bring it.",
+        "Then type the same command again.",
+    )
+
+
+def add_pip(place: Place) -> None:
+    """Give pip to an environment that was made for uv and so has none."""
+    if logged(place, [place.python, "-m", "pip", "--version"]):
+        return
+    if importlib.util.find_spec("ensurepip") is None:
+        raise no_venv_trouble("ensurepip")
+    if not logged(place, [place.python, "-m", "ensurepip"]):
+        raise install_trouble(read_log(place), str(place.log))
+
+
+def read_log(place: Place) -> str:
+    return place.log.read_text(encoding="utf-8", errors="replace")
+
+
+def logged(place: Place, command: list) -> bool:
+    """Run a command, keep all it prints in the log, show its last line on a terminal."""
+    env = place.child_env()
+    env["PIP_USER"] = "0"  # some users' settings ask for it, and it is refused in a .venv
+    env["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
+    on_terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns - 1
+    with place.log.open("a", encoding="utf-8", errors="replace") as log:
+        log.write("\n$ " + " ".join(str(part) for part in command) + "\n")
+        log.flush()
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            cwd=place.root, env=env, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            encoding="utf-8", errors="replace",
+        )
+        for line in process.stdout:
+            log.write(line)
+            if on_terminal:
+                print("\r" + ("  " + line.strip())[:width].ljust(width), end="", flush=True)
+        if on_terminal:
+            print("\r" + " " * width + "\r", end="", flush=True)
+        return process.wait() == 0
+
+
+def write_lab_settings(place: Place) -> None:
+    path = place.venv / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(LAB_SETTINGS, indent=2) + "\n", encoding="utf-8")
+
+
+def check_space(place: Place, wanted: str) -> None:
+    free = shutil.disk_usage(place.root).free // 2**20
+    if free < NEEDED_SPACE[wanted]:
+        raise Trouble(
+            f"Only {free} MB are free on the disk of {place.root}.",
+            f"The install takes about {NEEDED_SPACE[wanted]} MB. Free some space, then type the "
+            "same command again.",
+        )
+
+
+def remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+        return
+    try:
+        shutil.rmtree(path)
+    except OSError as error:
+        raise Trouble(
+            f"The folder {path} cannot be removed ({error.strerror}).",
+            "Close every program that uses it (JupyterLab, a terminal, an editor), remove the "
+            f"folder by hand, then type {python_name()} start.py again.",
+        ) from error
+
+
+@contextlib.contextmanager
+def only_one(place: Place) -> Iterator[None]:
+    """Let one start.py at a time install. The system frees the lock when its holder ends."""
+    path = place.root / "build" / "install.lock"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        if not try_lock(file):
+            say("Another start.py is installing; waiting for it.")
+            wait_lock(file)
+        yield
+
+
+if os.name == "nt":
+    import msvcrt
+    import time
+
+    def try_lock(file) -> bool:
+        file.seek(0)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def wait_lock(file) -> None:
+        while not try_lock(file):
+            time.sleep(0.5)
+
+else:
+    import fcntl
+
+    def try_lock(file) -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+    def wait_lock(file) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX)

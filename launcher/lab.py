@@ -1,0 +1,74 @@
+"""Opens JupyterLab on lesson 1, and runs the project's own notebooks anew."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from launcher import copies
+from launcher.environment import prepare
+from launcher.place import Place, Trouble, say
+
+
+def open_lab(place: Place, options: list[str]) -> int:
+    """Open the student's copies, or with --original the project's notebooks."""
+    original = "--original" in options
+    rest = [option for option in options if option != "--original"]
+    prepare(place, "lessons")
+    copies.bring_up_to_date(place)
+    command = lab_command(place, first_page(place, original), rest)
+    say(f"Opening JupyterLab on {first_page(place, original)} (Ctrl+C here ends it).")
+    if os.name == "nt":
+        return wait_for(subprocess.Popen(command, cwd=place.root, env=place.child_env()))
+    os.chdir(place.root)
+    os.execve(command[0], command, place.child_env())
+
+
+def first_page(place: Place, original: bool) -> str:
+    """The notebook to open, as a path from the project's folder."""
+    notebooks = copies.student_notebooks(place)
+    if not notebooks:
+        raise Trouble(
+            f"There are no notebooks in {place.notebooks}.",
+            "Get the project again as a whole (git clone, or unpack the whole archive).",
+        )
+    folder = place.notebooks if original else place.work
+    return f"{folder.name}/{copies.name_of(place, notebooks[0])}"
+
+
+def lab_command(place: Place, page: str, options: list[str]) -> list[str]:
+    """The JupyterLab command; an option of the user's replaces ours."""
+    ours = {
+        "--ServerApp.root_dir": str(place.root),
+        "--LabApp.default_url": f"/lab/tree/{page}",
+        "--LabApp.extension_manager": "readonly",  # the other kind asks a server on the internet
+    }
+    given = {option.split("=")[0] for option in options}
+    command = [str(place.python), "-m", "jupyterlab"]
+    command += [f"{name}={value}" for name, value in ours.items() if name not in given]
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and "--allow-root" not in given:
+        command.append("--allow-root")  # containers; JupyterLab refuses otherwise
+    return command + options
+
+
+def wait_for(process: subprocess.Popen) -> int:
+    """Ctrl+C is for JupyterLab, which asks back; stay until it has ended."""
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
+
+
+def execute(place: Place, names: list[str]) -> int:
+    """Run notebooks of the project from top to bottom and store what they show."""
+    prepare(place, "tests")
+    if names:
+        chosen = [place.notebooks / copies.find_name(place, name) for name in names]
+    else:
+        chosen = place.tracked_notebooks()
+    return subprocess.call(
+        [str(place.python), "-m", "launcher.execute", *map(str, chosen)],
+        cwd=place.root,
+        env=place.child_env(),
+    )
