@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from minigpt_helpers.widgets.attention_mask import AttentionMaskExplorer
+from minigpt_helpers.widgets.graph_explorer import GraphExplorer
 
-__all__ = ["AttentionMaskExplorer"]
+__all__ = ["AttentionMaskExplorer", "GraphExplorer"]
