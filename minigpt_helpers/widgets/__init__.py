@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from minigpt_helpers.widgets.attention_mask import AttentionMaskExplorer
 from minigpt_helpers.widgets.graph_explorer import GraphExplorer
+from minigpt_helpers.widgets.token_explorer import TokenExplorer
 
-__all__ = ["AttentionMaskExplorer", "GraphExplorer"]
+__all__ = ["AttentionMaskExplorer", "GraphExplorer", "TokenExplorer"]

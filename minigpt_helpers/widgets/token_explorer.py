@@ -1,0 +1,155 @@
+"""The token explorer of lesson 1: type text, see its tokens, their ids and the way back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import traitlets
+
+from minigpt_helpers.plots import HEAT, ORANGE, STYLE, new_figure, visible
+from minigpt_helpers.widgets._base import (
+    HERE,
+    TeachingWidget,
+    bundle,
+    check_text,
+    in_range,
+    in_words,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LONGEST = 400  # tokens that are drawn
+UNKNOWN = -1  # stands in `ids` where the vocabulary has no such character
+UNKNOWN_BOX = {"facecolor": "white", "edgecolor": ORANGE, "hatch": "//", "linewidth": 2.5}
+COMBINING = range(0x300, 0x370)  # accents without a letter: they need a circle to stand on
+
+
+def token_state(text: str, chars: list[str]) -> dict[str, object]:
+    """The tokens of `text` (N characters) under the vocabulary `chars` (V characters).
+
+    Returns `ids` (N,), with -1 for a character that `chars` does not have; `code_points` (N,);
+    `distinct`, the number of different characters; `unknown`, how many of the N have no id; and
+    `decoded`, the text that the ids give back, with the sign � in the place of an unknown one.
+    """
+    to_id = {char: i for i, char in enumerate(chars)}
+    ids = [to_id.get(char, UNKNOWN) for char in text]
+    return {
+        "ids": np.array(ids, dtype=np.int64),
+        "code_points": np.array([ord(char) for char in text], dtype=np.int64),
+        "distinct": len(set(text)),
+        "unknown": ids.count(UNKNOWN),
+        "decoded": "".join("\ufffd" if i == UNKNOWN else chars[i] for i in ids),
+    }
+
+
+def token_in_words(text: str, ids: np.ndarray, position: int) -> str:
+    """The token at `position` as a sentence: its character, id and code point."""
+    char = text[position]
+    code = f"code point U+{ord(char):04X} = {ord(char)}"
+    if ids[position] == UNKNOWN:
+        return f"position {position}: {in_words(char)}, {code}, is not in the vocabulary: no id"
+    return f"position {position}: {in_words(char)}, id {ids[position]}, {code}"
+
+
+def counts_in_words(state: dict[str, object], vocab_size: int) -> str:
+    """Length, number of different characters and of unknown ones, as a sentence."""
+    length, distinct, unknown = len(state["ids"]), state["distinct"], state["unknown"]
+    return (
+        f"{length} token{'s' * (length != 1)}, {distinct} different, {unknown} unknown; "
+        f"the vocabulary has {vocab_size}"
+    )
+
+
+def round_trip_in_words(state: dict[str, object]) -> str:
+    """Does `decode(encode(text))` give the text back?"""
+    if state["unknown"] == 0:
+        return "decode(ids) gives back the same text"
+    return "no way back: the tokens marked ? have no id, and encode refuses the text"
+
+
+def sign(char: str) -> str:
+    """What is drawn for a character: itself, or something that can be seen."""
+    if ord(char) in COMBINING:
+        return "\u25cc" + char
+    return visible(char) if visible(char) != char or char.isprintable() else "\u25a1"
+
+
+class TokenExplorer(TeachingWidget):
+    """`TokenExplorer(tokenizer, "the cat")`: each character as a coloured token with its id.
+
+    The reader types or pastes text. A character that the tokenizer does not know is marked, with
+    its code point. Select a token by click or with the arrow keys to read all about it. The traits
+    `text` and `selected` can be read and set from Python; a value out of range is a `ValueError`.
+    """
+
+    _esm = bundle("token_explorer.js")
+    _css = TeachingWidget._css + (HERE / "token_explorer.css").read_text(encoding="utf-8")
+
+    chars = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    text = traitlets.Unicode().tag(sync=True)
+    selected = traitlets.Int(0).tag(sync=True)
+
+    def __init__(self, tokenizer, text: str = "the cat"):
+        if not hasattr(tokenizer, "chars"):
+            raise ValueError(
+                f"TokenExplorer takes a tokenizer first, not {tokenizer!r:.60}: "
+                "TokenExplorer(CharTokenizer.from_text(text), text)"
+            )
+        super().__init__(chars=list(tokenizer.chars), text=text)
+
+    @traitlets.observe("text")
+    def _look_at_text(self, _change: dict) -> None:
+        _, self.problem, self.note = check_text(self.text, known=None, limit=LONGEST, keep="first")
+        self.selected = min(self.selected, max(0, len(self.text) - 1))
+
+    @traitlets.validate("selected")
+    def _check_selected(self, proposal: dict) -> int:
+        return in_range("selected", proposal.value, 0, max(0, min(len(self.text), LONGEST) - 1))
+
+    def state(self) -> dict[str, object]:
+        """What the widget shows now: `token_state` of its text."""
+        return token_state(self.text, self.chars)
+
+    def still(self) -> tuple[Figure, str]:
+        """The tokens as coloured boxes, and the same in words."""
+        return draw_tokens(self.text[:40], self.chars, self.state())
+
+
+def draw_tokens(
+    text: str, chars: list[str], state: dict[str, object], per_row: int = 20
+) -> tuple[Figure, str]:
+    """The tokens of `text` as boxes with their ids, and the alt text."""
+    import matplotlib as mpl
+    from matplotlib.font_manager import findfont, get_font
+
+    drawable = get_font(findfont(STYLE["font.family"])).get_charmap()
+    ids = state["ids"][: len(text)]
+    rows = max(1, -(-len(text) // per_row))
+    with mpl.rc_context(STYLE):
+        figure, (axes,) = new_figure(11.0, 0.6 + 0.75 * rows)
+        for i, (char, token_id) in enumerate(zip(text, ids, strict=True)):
+            x, y = i % per_row, i // per_row
+            known = token_id != UNKNOWN
+            red, green, blue, _ = mpl.colormaps[HEAT](token_id / max(1, len(chars) - 1))
+            look = {"facecolor": (red, green, blue), "edgecolor": "#333333"} if known else UNKNOWN_BOX
+            axes.add_patch(mpl.patches.Rectangle((x, y), 0.92, 0.9, **look))
+            dark = known and 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
+            ink = {"color": "white" if dark else "#1a1a1a", "ha": "center", "va": "center"}
+            shown = sign(char if ord(char) in drawable else "\0")
+            axes.text(x + 0.46, y + 0.3, shown, fontsize=17, parse_math=False, **ink)
+            axes.text(x + 0.46, y + 0.68, str(token_id) if known else "?", fontsize=13, **ink)
+        axes.set(xlim=(-0.1, per_row), ylim=(rows + 0.02, -0.1))
+        axes.axis("off")
+        axes.set_title("One box, one token: the character and below it its id")
+    pairs = ", ".join(
+        f"{in_words(char)} {'unknown' if token_id == UNKNOWN else token_id}"
+        for char, token_id in zip(text, ids, strict=True)
+    )
+    alt = (
+        f"The text {text!r} as a row of coloured boxes, one for each character, with its id: "
+        f"{pairs}. In all {counts_in_words(state, len(chars))}. "
+        f"Round trip: {round_trip_in_words(state)}."
+    )
+    return figure, alt
