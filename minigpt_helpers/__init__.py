@@ -21,6 +21,7 @@ from minigpt_helpers.nn import (
     SelfAttention,
     TransformerBlock,
 )
+from minigpt_helpers.pretrained import load_pretrained
 from minigpt_helpers.text import (
     CharTokenizer,
     bigram_loss,
