@@ -2,8 +2,8 @@
 // every sentence (`graph_state` in graph_explorer.py); what is here draws them.
 import { button, change, element, slider, textBox, widget } from "./_base.js";
 
-const BOX = { width: 122, height: 78 };
-const PITCH = { least: 158, most: 210, down: 94 };   // pixels from box to box
+const BOX = { width: 124, height: 78 };
+const PITCH = { least: 160, most: 210, down: 94 };   // pixels from box to box
 const SVG = "http://www.w3.org/2000/svg";
 
 function svg(tag, attributes, ...children) {

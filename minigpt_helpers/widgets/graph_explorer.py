@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -70,8 +71,10 @@ class Node:
 
 
 def number(value: float) -> str:
-    """A number in four digits, as the boxes show it."""
-    return format(value + 0.0, ".4g")
+    """A number in at most four digits or decimals, as the boxes show it."""
+    if value == 0 or 1 <= abs(value) < 1e4:
+        return format(value + 0.0, ".4g")
+    return f"{value:.4f}".rstrip("0").rstrip(".") if 1e-3 <= abs(value) < 1 else f"{value:.1e}"
 
 
 class _Reader:
@@ -154,7 +157,7 @@ class _Reader:
 
     def _number(self, value: float) -> int:
         value = _finite(value)
-        return self._add(Node("number", number(value), number(value), Tensor(value)))
+        return self._add(Node("number", "", number(value), Tensor(value)))
 
     def _leaf(self, name: str) -> int:
         _check_name(name)
@@ -338,34 +341,48 @@ def layout(parents: list[tuple[int, ...]]) -> tuple[list[tuple[int, float]], dic
     `parents` are in topological order. Every node stands right of what it was made from. A line
     that crosses several columns keeps a free place in each. Rows are at least 1 apart, around 0.
     """
-    column = _columns(parents)
-    lines, boxes = {}, {}  # the items on each line; every item of a column, from top to bottom
+    column = dict(enumerate(_columns(parents)))
+    lines = {}  # (parent, child): the items on the line, nodes and bends, from left to right
     for child in reversed(range(len(parents))):
-        boxes.setdefault(column[child], [])
         for parent in parents[child]:
             bends = [(parent, c) for c in range(column[parent] + 1, column[child])]
+            column |= {bend: bend[1] for bend in bends}
             lines[parent, child] = [parent, *bends, child]
-    for item in [item for line in lines.values() for item in reversed(line)] or [0]:
-        where = item[1] if isinstance(item, tuple) else column[item]
-        if item not in boxes[where]:
-            boxes[where].append(item)
-    beside: dict = {}
-    for line in lines.values():
-        for one, other in zip(line, line[1:]):
-            beside.setdefault(one, set()).add(other)
-            beside.setdefault(other, set()).add(one)
-
-    row = {item: float(i) for items in boxes.values() for i, item in enumerate(items)}
-    for sweep in range(12):
-        for where in sorted(boxes, reverse=sweep % 2 == 0):
-            wanted = {item: _mean([row[n] for n in beside.get(item, [item])]) for item in boxes[where]}
-            boxes[where].sort(key=lambda item: (wanted[item], row[item]))
-            row |= _apart(boxes[where], wanted)
+    row = _rows(column, lines.values(), parents)
     middle = (min(row.values()) + max(row.values())) / 2
-    places = [(column[i], round(row[i] - middle, 3)) for i in range(len(parents))]
-    place = {i: places[i] for i in range(len(parents))}
-    place |= {item: (item[1], round(row[item] - middle, 3)) for item in row if isinstance(item, tuple)}
-    return places, {ends: [list(place[item]) for item in line] for ends, line in lines.items()}
+    place = {item: (column[item], round(row[item] - middle, 3)) for item in row}
+    paths = {ends: [list(place[item]) for item in line] for ends, line in lines.items()}
+    return [place[index] for index in range(len(parents))], paths
+
+
+def _rows(column: dict, lines: Iterable[list], parents: list[tuple[int, ...]]) -> dict:
+    """A row for each item: near the rows of its neighbours, with few lines that cross."""
+    boxes: dict[int, list] = {c: [] for c in sorted(column.values())}  # top to bottom
+    for item in [item for line in lines for item in reversed(line)] or column:
+        if item not in boxes[column[item]]:
+            boxes[column[item]].append(item)
+    left: dict = {item: set() for item in column}  # (neighbour, how far above or below its middle)
+    right: dict = {item: set() for item in column}
+    for line in lines:
+        for one, other in zip(line, line[1:]):
+            sides = parents[other] if isinstance(other, int) else (one,)
+            port = 0.1 * (sides.index(line[0]) if len(sides) > 1 else 0)
+            left[other].add((one, 0.0))
+            right[one].add((other, port))
+    row = {item: float(i) for items in boxes.values() for i, item in enumerate(items)}
+    for sweep in range(9):  # right to left and back; at last only places, no change of order
+        for c in sorted(boxes, reverse=sweep % 2 == 0):
+            wanted = {}
+            for item in boxes[c]:
+                if sweep < 6:
+                    beside = [row[n] + port for n, port in [right, left][sweep % 2][item]]
+                else:
+                    beside = [row[n] for n, _ in right[item] | left[item]]
+                wanted[item] = _mean(beside or [row[item]])
+            if sweep < 6:
+                boxes[c].sort(key=lambda item: (wanted[item], row[item]))
+            row |= _apart(boxes[c], wanted)
+    return row
 
 
 def _columns(parents: list[tuple[int, ...]]) -> list[int]:
@@ -457,7 +474,7 @@ def draw_graph(graph: dict, step: int) -> tuple[Figure, str]:
     columns = 1 + max(node["column"] for node in nodes)
     rows = [node["row"] for node in nodes]
     height = max(rows) - min(rows) + 1
-    figure, (axes,) = new_figure(1.75 * columns + 0.4, 1.05 * height + 0.9)
+    figure, (axes,) = new_figure(1.85 * columns + 0.4, 1.05 * height + 0.9)
     with mpl.rc_context(STYLE):
         axes.set_axis_off()
         axes.set_xlim(-0.5, columns - 0.5)
@@ -466,8 +483,8 @@ def draw_graph(graph: dict, step: int) -> tuple[Figure, str]:
         shares = dict(now["shares"])
         for i, edge in enumerate(graph["edges"]):
             path = [list(place) for place in edge["path"]]
-            path[0][0] += 0.33
-            path[-1][0] -= 0.33
+            path[0][0] += 0.36
+            path[-1][0] -= 0.36
             path[-1][1] += (edge["side"] - 0.5) * 0.16 * (len(nodes[edge["child"]]["parents"]) - 1)
             axes.plot(
                 *zip(*path), color=ORANGE if i in shares else "#888888", zorder=1,
@@ -478,7 +495,7 @@ def draw_graph(graph: dict, step: int) -> tuple[Figure, str]:
             value = node["shown"] if node["appears"] <= step else "?"
             x, y, active = node["column"], node["row"], i == now["node"]
             axes.add_patch(mpl.patches.FancyBboxPatch(
-                (x - 0.31, y - 0.38), 0.62, 0.76, boxstyle="round,pad=0.02", zorder=2,
+                (x - 0.34, y - 0.38), 0.68, 0.76, boxstyle="round,pad=0.02", zorder=2,
                 facecolor="#eef4fa" if node["appears"] else "white",
                 edgecolor=ORANGE if active else "#555555", linewidth=3 if active else 1.2,
             ))  # fmt: skip
