@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from minigpt_helpers.widgets.attention_mask import AttentionMaskExplorer
-from minigpt_helpers.widgets.graph_explorer import GraphExplorer
-from minigpt_helpers.widgets.token_explorer import TokenExplorer
+from minigpt_helpers.widgets.temperature import TemperatureExplorer
 
-__all__ = ["AttentionMaskExplorer", "GraphExplorer", "TokenExplorer"]
+__all__ = ["AttentionMaskExplorer", "TemperatureExplorer"]

@@ -29,27 +29,24 @@ export function softmaxInto(out, values, start, count) {
 
 // ---- colours --------------------------------------------------------------------------------
 
-// Nine evenly spaced colours of a map; `shade` interpolates between them.
-export const VIRIDIS = ["#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80",
-  "#5ec962", "#addc30", "#fde725"].map(parseColour);
-// Orange for negative, pale for zero, blue for positive.
-export const ORANGE_BLUE = ["#a84900", "#cf6d12", "#ec9a4e", "#f7cb9f", "#f5f5f5", "#b8d3ea",
-  "#77aad7", "#3b7fbe", "#0f529b"].map(parseColour);
+// Nine evenly spaced colours of the cividis map; `shade` interpolates between them.
+export const CIVIDIS = ["#00224e", "#1a386f", "#434e6c", "#61656f", "#7d7c78", "#9b9476",
+  "#bcae6c", "#dec958", "#fee838"].map(parseColour);
 
 function parseColour(hex) {
   return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 }
 
-// The colour at `x` in 0..1 of a map, as [red, green, blue] in 0..255.
-export function shade(map, x) {
-  const place = Math.min(Math.max(x, 0), 1) * (map.length - 1);
-  const below = Math.min(Math.floor(place), map.length - 2);
-  return map[below].map((part, i) => part + (map[below + 1][i] - part) * (place - below));
+// The colour at `x` in 0..1, as [red, green, blue] in 0..255.
+export function shade(x) {
+  const place = Math.min(Math.max(x, 0), 1) * (CIVIDIS.length - 1);
+  const below = Math.min(Math.floor(place), CIVIDIS.length - 2);
+  return CIVIDIS[below].map((part, i) => part + (CIVIDIS[below + 1][i] - part) * (place - below));
 }
 
 // Black or white, whichever reads better on the colour.
 export function inkOn([red, green, blue]) {
-  return 0.299 * red + 0.587 * green + 0.114 * blue > 105 ? "#000" : "#fff";
+  return 0.299 * red + 0.587 * green + 0.114 * blue > 118 ? "#000" : "#fff";
 }
 
 // ---- elements and controls ------------------------------------------------------------------
@@ -165,12 +162,12 @@ export function widget(name, build) {
       const redraw = () => {
         frame ||= requestAnimationFrame(() => {
           frame = 0;
-          if (root.clientWidth === 0) return;   // not in the page yet: the resize will call again
+          if (picture.clientWidth === 0) return;   // not in the page yet: the resize will call again
           const problem = model.get("problem");
           setText(message, problem || model.get("note"));
           message.classList.toggle("minigpt-problem", problem !== "");
           picture.classList.toggle("minigpt-stale", problem !== "");
-          draw(root.clientWidth);
+          draw(picture.clientWidth);
         });
       };
       const style = (property) => getComputedStyle(root).getPropertyValue(property);
@@ -180,14 +177,12 @@ export function widget(name, build) {
       model.on("change", redraw);
       const resized = new ResizeObserver(redraw);
       resized.observe(root);
-      const themed = new MutationObserver(redraw);
-      themed.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name"] });
+      root.ontransitionend = redraw;   // the style sheet lets `color` change in a millisecond
       el.append(root);
       redraw();
       return () => {
         cancelAnimationFrame(frame);
         resized.disconnect();
-        themed.disconnect();
       };
     },
   };

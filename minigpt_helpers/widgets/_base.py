@@ -18,7 +18,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
 import re
 from functools import cache
@@ -29,6 +28,8 @@ from typing import TYPE_CHECKING
 import anywidget
 import traitlets
 from IPython.display import display
+
+from minigpt_helpers.plots import to_png, visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,17 +79,11 @@ def in_range(name: str, value: float, low: float, high: float) -> float:
 
 
 SPOKEN = {" ": "space", "\n": "line break", "\t": "tab"}
-GLYPHS = {" ": "␣", "\n": "↵", "\t": "⇥"}
 
 
 def in_words(character: str) -> str:
     """A character as it stands in a sentence: `"t"`, or `space` for what cannot be seen."""
     return SPOKEN.get(character, f'"{character}"')
-
-
-def glyph(character: str) -> str:
-    """A character as it stands on an axis: `t`, or a sign for what cannot be seen."""
-    return GLYPHS.get(character, character)
 
 
 def check_text(text: str, *, known: list[str] | None, limit: int, keep: str) -> tuple[str, str, str]:
@@ -104,7 +99,7 @@ def check_text(text: str, *, known: list[str] | None, limit: int, keep: str) -> 
         if known is not None and character not in known:
             return "", (
                 f"The model has never seen {in_words(character)} (position {position}). "
-                f"It knows: {' '.join(glyph(c) for c in known)}"
+                f"It knows: {visible(''.join(known))}"
             ), ""
     if len(text) <= limit:
         return text, "", ""
@@ -141,9 +136,7 @@ class TeachingWidget(anywidget.AnyWidget):
 
 def still_html(figure: Figure, alt: str) -> str:
     """`figure` as an inline PNG with alt text, in the class that the style sheet hides."""
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=110, facecolor="white", metadata={"Software": None})
-    data = base64.b64encode(png.getvalue()).decode("ascii")
+    data = base64.b64encode(to_png(figure)).decode("ascii")
     return (
         f'<div class="minigpt-still"><img alt="{escape(alt)}" style="max-width: 100%" '
         f'src="data:image/png;base64,{data}">'

@@ -1,7 +1,7 @@
 // A square map of numbers, one row and one column a character, drawn on a canvas.
-import { element, glyph, inkOn, setText } from "./_base.js";
+import { element, glyph, inkOn, setText, shade } from "./_base.js";
 
-const EDGE = 26;      // room for the characters at the left and above
+const EDGE = 24;      // room for the characters at the left and above
 const LEGEND = 42;    // room for the colour scale below
 
 // `label` names the map. `pick(row, column)` is called by click and arrow keys, `hover(row, column)`
@@ -38,8 +38,9 @@ export function heatMap({ testid, label, pick, hover, style }) {
   };
 
   // values: count * count numbers. colour(value) -> [r, g, b]. hidden(row, column): hatch the cell.
-  // text(value, room) -> the number for a cell `room` pixels wide. ticks: [place 0..1, text] pairs.
-  function draw({ heading, side, tokens, values, colour, legend, ticks, hidden, text, row, column }) {
+  // text(value, room) -> the number for a cell `room` pixels wide; `blank` stands in hidden cells.
+  // ticks of the colour scale: [place 0..1, text] pairs.
+  function draw({ heading, side, tokens, values, colour, ticks, hidden, text, blank, row, column }) {
     const count = tokens.length;
     const cell = side / count;
     shown = { count, side, row, column };
@@ -90,9 +91,9 @@ export function heatMap({ testid, label, pick, hover, style }) {
       paint.font = `${cell >= 38 ? 16 : 14}px ${family}`;
       for (let i = 0; i < count; i++) {
         for (let j = 0; j < count; j++) {
-          if (hidden(i, j)) continue;
-          paint.fillStyle = inkOn(colour(values[i * count + j]));
-          paint.fillText(text(values[i * count + j], cell), EDGE + (j + 0.5) * cell,
+          const value = values[i * count + j];
+          paint.fillStyle = hidden(i, j) ? ink : inkOn(colour(value));
+          paint.fillText(hidden(i, j) ? blank : text(value, cell), EDGE + (j + 0.5) * cell,
             EDGE + (i + 0.5) * cell + 1);
         }
       }
@@ -125,7 +126,7 @@ export function heatMap({ testid, label, pick, hover, style }) {
 
     // colour scale
     for (let x = 0; x < side; x++) {
-      paint.fillStyle = `rgb(${legend(x / (side - 1)).map(Math.round).join(",")})`;
+      paint.fillStyle = `rgb(${shade(x / (side - 1)).map(Math.round).join(",")})`;
       paint.fillRect(EDGE + x, EDGE + side + 10, 1, 11);
     }
     paint.font = `15px ${family}`;
@@ -141,7 +142,7 @@ export function heatMap({ testid, label, pick, hover, style }) {
 
 // The greatest side for `across` maps beside each other in `width` pixels.
 export function mapSide(width, across, most) {
-  return Math.floor(Math.max(150, Math.min(most, (width - 16 * (across - 1)) / across - EDGE - 2)));
+  return Math.floor(Math.max(150, Math.min(most, (width - 12 * (across - 1)) / across - EDGE - 2)));
 }
 
 function hatching(paint, ink, gap) {
@@ -149,7 +150,7 @@ function hatching(paint, ink, gap) {
   tile.width = tile.height = Math.round(gap);
   const pen = tile.getContext("2d");
   pen.strokeStyle = ink;
-  pen.globalAlpha = 0.35;
+  pen.globalAlpha = 0.25;
   pen.beginPath();
   for (const shift of [-gap, 0, gap]) {
     pen.moveTo(shift - 1, gap + 1);

@@ -1,5 +1,5 @@
 // Scores -> masked scores -> weights, for the query and key positions of one attention head.
-import { ORANGE_BLUE, VIRIDIS, change, checkbox, choice, element, floats, glyph, inWords, setText,
+import { change, checkbox, choice, element, floats, glyph, inWords, setText,
   shade, slider, softmaxInto, textBox, widget } from "./_base.js";
 import { heatMap, mapSide } from "./_heatmap.js";
 
@@ -42,23 +42,27 @@ export function corner(all, [, heads], count, layer, head, length) {
   return part;
 }
 
+const withoutMinusZero = (text) => text.replace(/^-(0(\.0)?)$/, "$1");
 const numbered = (how) => Array.from({ length: how }, (_, i) => [i, String(i)]);
 
 function build({ model, controls, picture, say, redraw, style }) {
   const get = (name) => model.get(name);
-  controls.append(
-    textBox(model, "text", { label: "text" }),
-    slider(model, "length", { label: "length", min: 1, max: () => get("tokens").length,
-      depends: ["tokens"] }),
+  const ofModel = get("sources").length < 2 ? [] : [
     choice(model, "weights", { label: "weights", depends: ["sources"],
       options: () => get("sources").map((source) => [source, source]) }),
     choice(model, "layer", { label: "layer", depends: ["shape"],
       options: () => numbered(get("shape")[0]) }),
     choice(model, "head", { label: "head", depends: ["shape"],
       options: () => numbered(get("shape")[1]) }),
+  ];
+  controls.append(
+    textBox(model, "text", { label: "text" }),
+    slider(model, "length", { label: "length", min: 1, max: () => get("tokens").length,
+      depends: ["tokens"] }),
+    ...ofModel,
     checkbox(model, "causal", { label: "causal mask" }),
     checkbox(model, "scale", { label: "divide by √d" }),
-    slider(model, "temperature", { label: "softmax temperature", min: 0.1, max: 4, step: 0.1,
+    slider(model, "temperature", { label: "temperature", min: 0.1, max: 4, step: 0.1,
       format: (value) => value.toFixed(1) }),
   );
 
@@ -118,28 +122,25 @@ function build({ model, controls, picture, say, redraw, style }) {
     const row = Math.min(get("row"), count - 1);
     const column = Math.min(get("column"), count - 1);
 
-    const largest = state.scores.reduce((most, score) => Math.max(most, Math.abs(score)), 0) || 1;
-    const short = (value, room) => value.toFixed(Math.abs(value) >= 9.95 || room < 30 ? 0 : 1)
-    .replace(/^-(0(\.0)?)$/, "$1");
+    const low = Math.min(...state.scores), high = Math.max(...state.scores);
+    const spread = high - low || 1;
     const ofScores = {
-      colour: (value) => shade(ORANGE_BLUE, 0.5 + value / (2 * largest)),
-      legend: (x) => shade(ORANGE_BLUE, x),
-      ticks: [[0, (-largest).toFixed(1)], [0.5, "0"], [1, largest.toFixed(1)]],
-      text: short,
+      colour: (value) => shade((value - low) / spread),
+      ticks: [[0, low.toFixed(1)], [0.5, ((low + high) / 2).toFixed(1)], [1, high.toFixed(1)]],
+      text: (value) => withoutMinusZero(value.toFixed(Math.abs(value) >= 9.95 ? 0 : 1)),
     };
     const ofWeights = {   // the root makes small weights visible
-      colour: (value) => shade(VIRIDIS, Math.sqrt(value)),
-      legend: (x) => shade(VIRIDIS, x),
+      colour: (value) => shade(Math.sqrt(value)),
       ticks: [0, 0.1, 0.3, 0.6, 1].map((value) => [Math.sqrt(value), String(value)]),
       text: (value, room) => (room >= 36 ? value.toFixed(2) : value.toFixed(2).replace(/^0/, "")),
     };
-    const common = { tokens, row, column, side: mapSide(width, 3, 320) };
+    const common = { tokens, row, column, side: mapSide(width, 3, 300) };
     const future = (i, j) => causal && j > i;
     maps.scores.draw({ ...common, ...ofScores, values: state.scores, hidden: () => false,
       heading: scale ? `scores: q·k ÷ √${headDim}` : "scores: q·k" });
-    maps.masked.draw({ ...common, ...ofScores, values: state.masked, hidden: future,
+    maps.masked.draw({ ...common, ...ofScores, values: state.masked, hidden: future, blank: "−∞",
       heading: causal ? "masked: no future" : "masked: nothing" });
-    maps.weights.draw({ ...common, ...ofWeights, values: state.weights, hidden: future,
+    maps.weights.draw({ ...common, ...ofWeights, values: state.weights, hidden: future, blank: "0",
       heading: temperature === 1 ? "weights: softmax" : `weights: softmax(· ÷ ${temperature.toFixed(1)})` });
     drawRow(tokens, state.weights, row, column);
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import traitlets
 
+from minigpt_helpers.plots import panels
 from minigpt_helpers.widgets._base import (
     Number,
     TeachingWidget,
@@ -15,7 +16,6 @@ from minigpt_helpers.widgets._base import (
     in_range,
     in_words,
 )
-from minigpt_helpers.widgets._heatmap import draw_map
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -172,15 +172,21 @@ def draw_maps(
     tokens: list[str], state: dict[str, np.ndarray], row: int, causal: bool
 ) -> tuple[Figure, str]:
     """The three maps of `mask_state` side by side and the alt text that describes them."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13, 4.6), layout="constrained")
-    first, second, third = figure.subplots(1, 3)
-    most = float(np.abs(state["scores"]).max())
-    draw_map(first, "scores", tokens, state["scores"], weights=False, most=most)
-    draw_map(second, "masked scores", tokens, state["masked"], weights=False, most=most)
-    seen = np.where(np.isinf(state["masked"]), np.nan, state["weights"])
-    draw_map(third, "weights after softmax", tokens, seen, weights=True)
+    future = np.isinf(state["masked"])
+    labels = {"row_labels": tokens, "col_labels": tokens}
+    few = len(tokens) <= 8
+    score_look = {**labels, "numbers": few and ".1f"}
+    scores, masked = (np.round(state[name], 1) + 0.0 for name in ("scores", "masked"))
+    figure = panels(
+        [
+            {"matrix": scores, "title": "scores", **score_look},
+            {"matrix": masked, "title": "masked scores", **score_look},
+            {"matrix": state["weights"], "title": "weights after softmax", **labels,
+             "numbers": few and ".2f", "mask": future},
+        ],
+        xlabel="key: the character looked at", ylabel="query: the one that looks",
+        shared_scale=False,
+    )  # fmt: skip
     strongest = int(np.argmax(state["weights"][row]))
     alt = (
         f"Three square maps side by side for the text {''.join(tokens)!r}: scores, masked scores, "

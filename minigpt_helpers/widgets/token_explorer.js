@@ -38,7 +38,7 @@ export function countsInWords({ ids, distinct, unknown }, vocabSize) {
 // The same as `round_trip_in_words` in token_explorer.py.
 export function roundTripInWords({ unknown }) {
   if (unknown === 0) return "decode(ids) gives back the same text";
-  return "no way back: the tokens marked ? have no id, and encode refuses the text";
+  return "none: the tokens marked ? have no id, so encode refuses the text";
 }
 
 // The same as `sign` in token_explorer.py.
@@ -131,7 +131,8 @@ function build({ model, controls, picture, say }) {
     if (drawn !== text) {
       drawBoxes(letters, state, chars.length);
       setText(ids, `[${state.ids.map((id) => (id === UNKNOWN ? "?" : id)).join(", ")}]`);
-      setText(back, `${roundTripInWords(state)}: ${JSON.stringify(state.decoded)}`);
+      setText(back, roundTripInWords(state)
+        + (state.unknown ? "" : `: ${JSON.stringify(state.decoded)}`));
       setText(counts, countsInWords(state, chars.length));
       drawn = text;
     }

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LONGEST = 400  # tokens that are drawn
 UNKNOWN = -1  # stands in `ids` where the vocabulary has no such character
-UNKNOWN_BOX = {"facecolor": "white", "edgecolor": ORANGE, "hatch": "//", "linewidth": 2.5}
+UNKNOWN_BOX = {"facecolor": "white", "edgecolor": ORANGE, "linestyle": "--", "linewidth": 3}
 COMBINING = range(0x300, 0x370)  # accents without a letter: they need a circle to stand on
 
 
@@ -66,7 +66,7 @@ def round_trip_in_words(state: dict[str, object]) -> str:
     """Does `decode(encode(text))` give the text back?"""
     if state["unknown"] == 0:
         return "decode(ids) gives back the same text"
-    return "no way back: the tokens marked ? have no id, and encode refuses the text"
+    return "none: the tokens marked ? have no id, so encode refuses the text"
 
 
 def sign(char: str) -> str:
@@ -124,7 +124,7 @@ def draw_tokens(
     import matplotlib as mpl
     from matplotlib.font_manager import findfont, get_font
 
-    drawable = get_font(findfont(STYLE["font.family"])).get_charmap()
+    drawable = set(get_font(findfont(STYLE["font.family"])).get_charmap())
     ids = state["ids"][: len(text)]
     rows = max(1, -(-len(text) // per_row))
     with mpl.rc_context(STYLE):
@@ -133,11 +133,12 @@ def draw_tokens(
             x, y = i % per_row, i // per_row
             known = token_id != UNKNOWN
             red, green, blue, _ = mpl.colormaps[HEAT](token_id / max(1, len(chars) - 1))
-            look = {"facecolor": (red, green, blue), "edgecolor": "#333333"} if known else UNKNOWN_BOX
+            look = {"facecolor": (red, green, blue), "edgecolor": "#333333"}
+            look = look if known else UNKNOWN_BOX
             axes.add_patch(mpl.patches.Rectangle((x, y), 0.92, 0.9, **look))
             dark = known and 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
             ink = {"color": "white" if dark else "#1a1a1a", "ha": "center", "va": "center"}
-            shown = sign(char if ord(char) in drawable else "\0")
+            shown = sign(char) if drawable.issuperset(map(ord, sign(char))) else sign("\0")
             axes.text(x + 0.46, y + 0.3, shown, fontsize=17, parse_math=False, **ink)
             axes.text(x + 0.46, y + 0.68, str(token_id) if known else "?", fontsize=13, **ink)
         axes.set(xlim=(-0.1, per_row), ylim=(rows + 0.02, -0.1))

@@ -1,0 +1,114 @@
+// The distribution of the next character, and what temperature and top-k do to it.
+import { button, change, element, floats, glyph, inWords, setText, slider, softmaxInto, textBox,
+  widget } from "./_base.js";
+
+const COLUMNS = 16;
+
+// The same as `temperature_state` in temperature.py. logits: V numbers.
+export function temperatureState(logits, temperature, topK) {
+  const size = logits.length;
+  // the largest first; JavaScript's sort keeps equal ones in the order of their ids
+  const order = Array.from({ length: size }, (_, id) => id).sort((a, b) => logits[b] - logits[a]);
+  const greedy = order[0];
+  const probs = new Float64Array(size);
+  if (temperature === 0) {
+    probs[greedy] = 1;
+  } else {
+    const scaled = new Float64Array(size).fill(-Infinity);
+    for (const id of order.slice(0, topK))
+      scaled[id] = (logits[id] - logits[greedy]) / temperature;
+    softmaxInto(probs, scaled, 0, size);
+  }
+  let entropy = 0;
+  for (const p of probs) if (p > 0) entropy -= p * Math.log(p);
+  return { probs, entropy, greedy, order };
+}
+
+// The same as `columns` in temperature.py: ids with a bar of their own, and the others.
+export function columns(order, most = COLUMNS) {
+  return order.length <= most ? [order, []] : [order.slice(0, most - 1), order.slice(most - 1)];
+}
+
+const sum = (ids, values) => ids.reduce((total, id) => total + values[id], 0);
+
+function build({ model, controls, picture, say, redraw }) {
+  const get = (name) => model.get(name);
+  const size = get("chars").length;
+  const fresh = () => ({ counts: [] });   // counts belong to one distribution only
+  const click = (name) => () => model.send({ button: name });
+  controls.append(
+    textBox(model, "prompt", { label: "prompt", also: fresh }),
+    slider(model, "temperature", { label: "temperature", min: 0, max: 3, step: 0.05, also: fresh,
+      format: (value) => value.toFixed(2) }),
+    slider(model, "top_k", { label: "top-k", min: 1, max: size, also: fresh,
+      format: (value) => (value === size ? "all" : String(value)) }),
+    button("draw-one", "draw one and append", click("draw-one")),
+    button("draw-many", "draw 1000", click("draw-many")),
+    button("reset", "reset", click("reset")),
+  );
+
+  const read = element("p", { class: "minigpt-read", "data-testid": "read" },
+    "the model reads: ", element("del"), element("mark"));
+  const shown = Math.min(COLUMNS, size);
+  const bars = Array.from({ length: shown }, () => {
+    const [prob, bar, dot, token, count] = ["b", "i", "u", "b", "span"].map((tag) => element(tag));
+    const node = element("li", {}, prob, element("div", { class: "minigpt-bar" }, bar, dot), token,
+      count);
+    return { node, prob, bar, dot, token, count };
+  });
+  bars.forEach(({ node }, i) => { node.onclick = () => change(model, { bar: i }); });
+  const chart = element("ol", { class: "minigpt-bars", tabindex: "0", "data-testid": "bars",
+    "aria-label": "probability of each next character; arrow keys select a bar" },
+    ...bars.map(({ node }) => node));
+  chart.onkeydown = (event) => {
+    const last = shown - 1;
+    const to = { ArrowLeft: get("bar") - 1, ArrowRight: get("bar") + 1, Home: 0, End: last }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    change(model, { bar: Math.min(Math.max(to, 0), last) });
+  };
+  const entropy = element("output", { "data-testid": "entropy" });
+  const greedy = element("output", { "data-testid": "greedy" });
+  const facts = element("p", { class: "minigpt-facts" }, "entropy ", entropy, "greedy takes ",
+    greedy, element("span", { class: "minigpt-key" }, "count of 1000 draws"));
+  picture.append(read, facts, chart);
+
+  return function draw() {
+    const logits = floats(get("logits"));
+    if (logits.length === 0) return;
+    const chars = get("chars");
+    const state = temperatureState(logits, get("temperature"), get("top_k"));
+    const [single, others] = columns(state.order);
+    const counts = get("counts");
+    const selected = Math.min(get("bar"), shown - 1);
+
+    const letters = Array.from(get("prompt"), glyph), kept = get("max_seq_len");
+    setText(read.children[0], letters.slice(0, -kept).join(""));
+    setText(read.children[1], letters.slice(-kept).join(""));
+    setText(entropy, `${state.entropy.toFixed(3)} nats = ${(state.entropy / Math.LN2).toFixed(3)} bits`);
+    setText(greedy, inWords(chars[state.greedy]));
+
+    bars.forEach(({ node, prob, bar, dot, token, count }, i) => {
+      const ids = i < single.length ? [single[i]] : others;
+      const p = sum(ids, state.probs);
+      const drawn = counts.length ? sum(ids, counts) : null;
+      setText(prob, p === 0 ? "0" : p.toFixed(p < 0.0995 ? 3 : 2));
+      setText(token, i < single.length ? glyph(chars[ids[0]]) : "others");
+      setText(count, drawn === null ? "" : String(drawn));
+      bar.style.transform = `scaleY(${p})`;
+      dot.style.transform = `translateY(${-100 * (drawn ?? 0) / 1000}%)`;
+      dot.hidden = drawn === null;
+      node.dataset.prob = p;
+      node.dataset.count = drawn ?? "";
+      node.classList.toggle("minigpt-chosen", i === selected);
+    });
+
+    const ids = selected < single.length ? [single[selected]] : others;
+    const name = selected < single.length ? inWords(chars[ids[0]]) : `the ${ids.length} others`;
+    const p = sum(ids, state.probs);
+    say(`${name}: probability ${p.toFixed(4)}`
+      + (counts.length ? `, drawn ${sum(ids, counts)} times, expected ${(1000 * p).toFixed(1)}` : ""));
+  };
+}
+
+export default widget("TemperatureExplorer", build);

@@ -1,0 +1,207 @@
+"""A Jupyter server of our own and a notebook page in it, for the tests in a real browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import nbformat
+from playwright.sync_api import BrowserContext, Locator, Page
+
+ROOT = Path(__file__).parents[2]
+SCREENSHOTS = ROOT / "build" / "screenshots"
+SETTINGS = {
+    # every cell is in the page, also those outside the window
+    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
+    "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+
+
+class Server:
+    """JupyterLab (or another front end) over `folder`, with settings of its own and no token."""
+
+    def __init__(self, folder: Path, private: Path, front_end: str = "jupyterlab") -> None:
+        self.folder, self.front_end = folder, front_end
+        for name, values in SETTINGS.items():
+            path = private / "settings" / f"{name}.jupyterlab-settings"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(values), encoding="utf-8")
+        env = {
+            **os.environ,
+            "JUPYTER_CONFIG_DIR": str(private / "config"),
+            "JUPYTER_DATA_DIR": str(private / "data"),
+            "JUPYTER_RUNTIME_DIR": str(private / "runtime"),
+            "JUPYTERLAB_SETTINGS_DIR": str(private / "settings"),
+            "JUPYTERLAB_WORKSPACES_DIR": str(private / "workspaces"),
+            "IPYTHONDIR": str(private / "ipython"),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        }
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = private / "server.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable, "-m", front_end, "--no-browser", "--allow-root",
+                    "--expose-app-in-browser", f"--ServerApp.port={port}",
+                    "--ServerApp.port_retries=0", "--ServerApp.ip=127.0.0.1",
+                    f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=",
+                ],
+                env=env, stdout=log, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        self.wait()
+
+    def wait(self, seconds: float = 60) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and self.process.poll() is None:
+            try:
+                urllib.request.urlopen(f"{self.url}/api/status", timeout=2).close()
+                return
+            except OSError:
+                time.sleep(0.2)
+        self.stop()
+        raise RuntimeError(f"the Jupyter server did not start:\n{self.log.read_text()}")
+
+    def address(self, notebook: str) -> str:
+        """Where `notebook` opens in this front end."""
+        if self.front_end == "notebook":
+            return f"{self.url}/notebooks/{notebook}"
+        return f"{self.url}/lab/tree/{notebook}?reset"
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class NotebookPage:
+    """One notebook open in the browser; notes console errors and requests to other hosts."""
+
+    def __init__(self, server: Server, context: BrowserContext, notebook: str) -> None:
+        self.name = Path(notebook).stem
+        self.errors: list[str] = []
+        self.outside: list[str] = []
+        host = urlsplit(server.url).netloc
+
+        def gate(route) -> None:
+            if urlsplit(route.request.url).netloc == host:
+                route.continue_()
+            else:
+                self.outside.append(route.request.url)
+                route.abort()
+
+        context.route(lambda url: url.startswith(("http:", "https:")), gate)
+        self.page: Page = context.new_page()
+        self.page.on("websocket", lambda socket: self._check_socket(socket.url, host))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", self._note)
+        self.page.goto(server.address(notebook))
+        self.page.wait_for_function("() => window.jupyterapp !== undefined")
+        self.page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell")
+        self.page.wait_for_function(
+            "() => jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+        )
+
+    def _check_socket(self, url: str, host: str) -> None:
+        if urlsplit(url).netloc != host:
+            self.outside.append(url)
+
+    def _note(self, message) -> None:
+        if message.type == "error":
+            self.errors.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def run_all(self, seconds: float = 600) -> None:
+        """Run every cell and wait for the last one; then wait for the widgets to stand there."""
+        finished = self.page.evaluate(
+            """async (milliseconds) => {
+                const ran = jupyterapp.commands.execute('notebook:run-all-cells');
+                const late = new Promise((done) => setTimeout(() => done('late'), milliseconds));
+                return await Promise.race([ran.then(() => 'ran'), late]);
+            }""",
+            seconds * 1000,
+        )
+        assert finished == "ran", f"{self.name} was not through after {seconds} s"
+        self.page.wait_for_function(
+            """() => [...document.querySelectorAll(
+                "[data-mime-type='application/vnd.jupyter.widget-view+json']")].every(
+                (view) => view.childElementCount && !view.textContent.includes('Loading widget'))"""
+        )
+
+    def code_cells(self) -> list[nbformat.NotebookNode]:
+        """The code cells as they are now, with their outputs."""
+        saved = self.page.evaluate(
+            "() => JSON.stringify(jupyterapp.shell.currentWidget.content.model.toJSON())"
+        )
+        return [c for c in nbformat.reads(saved, as_version=4).cells if c.cell_type == "code"]
+
+    def assert_all_ran(self) -> None:
+        """Every code cell has run, in order, and none ended in an error it does not announce."""
+        cells = [cell for cell in self.code_cells() if cell.source.strip()]
+        assert cells, f"{self.name} has no code"
+        for number, cell in enumerate(cells, start=1):
+            assert cell.execution_count, f"{self.name}: code cell {number} did not run:\n{cell.source}"
+            if "raises-exception" in cell.metadata.get("tags", []):
+                continue
+            for output in cell.outputs:
+                assert output.output_type != "error", (
+                    f"{self.name}: code cell {number} failed: {output.ename}: {output.evalue}"
+                )
+
+    def assert_quiet(self) -> None:
+        """No console error and no request to another host since the page was opened."""
+        assert self.outside == [], f"{self.name} asked other hosts: {self.outside}"
+        assert self.errors == [], f"{self.name} wrote errors to the console: {self.errors}"
+
+    def screenshot(self, name: str = "", of: Locator | None = None) -> Path:
+        """A picture for people in build/screenshots/ of the window or of one element."""
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        path = SCREENSHOTS / f"{self.name}{name and '-' + name}.png"
+        (of or self.page).screenshot(path=path)
+        return path
+
+    def dark(self, on: bool = True) -> None:
+        """Change the theme and wait until it is in force."""
+        theme = "JupyterLab Dark" if on else "JupyterLab Light"
+        self.page.evaluate(
+            "(theme) => jupyterapp.commands.execute('apputils:change-theme', { theme })", theme
+        )
+        self.page.wait_for_selector(f"body[data-jp-theme-name='{theme}']", state="attached")
+
+    def python(self, code: str) -> str:
+        """Run `code` in the notebook's kernel and return what it prints."""
+        return self.page.evaluate(
+            """async (code) => {
+                const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+                const future = kernel.requestExecute({ code, store_history: false });
+                let printed = '';
+                future.onIOPub = ({ header, content }) => {
+                    if (header.msg_type === 'stream') printed += content.text;
+                    if (header.msg_type === 'error') printed += content.traceback.join('\\n');
+                };
+                await future.done;
+                return printed;
+            }""",
+            code,
+        )
+
+    def close(self) -> None:
+        self.page.evaluate(
+            "() => jupyterapp.shell.currentWidget.sessionContext.shutdown()"
+        )
+        self.page.context.close()
