@@ -70,9 +70,8 @@ class Tensor:
     def from_op(
         cls, data: np.ndarray, parents: tuple[Tensor, ...], backward: Callable[[np.ndarray], tuple]
     ) -> Tensor:
-        """A node of the graph. ``backward(grad)`` gets the gradient of the loss with respect to
-        ``data`` and returns one gradient for each parent (``None``: nothing to pass on).
-        It returns new arrays, or ``grad`` itself; it never changes ``grad``.
+        """A node of the graph. ``backward`` takes the gradient of the loss with respect to ``data``
+        and returns a tuple, one gradient for each parent. It never changes the array it is given.
         """
         node = cls.__new__(cls)
         node._set(np.asarray(data), *((parents, backward) if _recording.on else ((), None)))
@@ -118,18 +117,15 @@ class Tensor:
         nodes = self._graph()
         while nodes:
             node = nodes.pop()
-            grad = grads.pop(node._order, None)
-            if grad is None:
-                continue
+            grad = grads.pop(node._order)
             if node._backward is None or not free_graph:
                 node._grad = np.asarray(grad if node._grad is None else node._grad + grad)
                 node._grad.flags.writeable = False  # other nodes may hold the same array
             if node._backward is None:
                 continue
             for parent, parent_grad in zip(node._parents, node._backward(grad)):
-                if parent_grad is not None:
-                    order = parent._order
-                    grads[order] = grads[order] + parent_grad if order in grads else parent_grad
+                order = parent._order
+                grads[order] = grads[order] + parent_grad if order in grads else parent_grad
             if free_graph:
                 node._parents, node._backward = (), _freed
 
@@ -148,21 +144,10 @@ class Tensor:
 
     # Shape and access
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.data.shape
-
-    @property
-    def ndim(self) -> int:
-        return self.data.ndim
-
-    @property
-    def size(self) -> int:
-        return self.data.size
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.data.dtype
+    shape = property(lambda self: self.data.shape)
+    ndim = property(lambda self: self.data.ndim)
+    size = property(lambda self: self.data.size)
+    dtype = property(lambda self: self.data.dtype)
 
     def item(self) -> float:
         """The number of a tensor that holds just one."""

@@ -6,38 +6,31 @@ Everything here works on plain strings and integer arrays; nothing knows of a ne
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from numbers import Real
 
 import numpy as np
 
 
 class CharTokenizer:
-    """Maps each character to an integer id and back. The ids follow the order of ``chars``.
+    """Maps each character to an integer id and back.
 
-    Make one with ``CharTokenizer.from_text(text)``: its vocabulary is ``sorted(set(text))``.
-
-    Attributes: ``chars`` (list of characters), ``vocab_size`` (``V``), ``char_to_idx`` and
-    ``idx_to_char`` (dictionaries, each the inverse of the other).
+    ``chars`` lists the characters by id; ``char_to_idx`` and ``idx_to_char`` are dictionaries.
     """
 
     def __init__(self, chars: Iterable[str]):
         self.chars = list(chars)
-        for char in self.chars:
-            if not isinstance(char, str) or len(char) != 1:
-                raise ValueError(f"a vocabulary holds single characters, but it has {char!r}")
         if not self.chars:
             raise ValueError("a vocabulary needs at least one character, but the text is empty")
-        repeated = [char for char in self.chars if self.chars.count(char) > 1]
-        if repeated:
-            raise ValueError(f"a vocabulary holds each character once, but {repeated[0]!r} repeats")
+        for i, char in enumerate(self.chars):
+            if not isinstance(char, str) or len(char) != 1 or char in self.chars[:i]:
+                raise ValueError(f"a vocabulary holds single characters, each once: not {char!r}")
         self.char_to_idx = {char: idx for idx, char in enumerate(self.chars)}
         self.idx_to_char = dict(enumerate(self.chars))
 
     @classmethod
     def from_text(cls, text: str) -> CharTokenizer:
-        """The tokenizer whose vocabulary is every character of ``text``, sorted."""
-        if not isinstance(text, str):
-            raise ValueError(f"from_text takes a string, not {type(text).__name__}: {text!r:.60}")
-        return cls(sorted(set(text)))
+        """The tokenizer whose vocabulary is ``sorted(set(text))``."""
+        return cls(sorted(set(_check_str(text))))
 
     @property
     def vocab_size(self) -> int:
@@ -46,19 +39,14 @@ class CharTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The ids of ``text``, one for each character. An unknown character: ``ValueError``."""
-        if not isinstance(text, str):
-            raise ValueError(f"encode takes a string, not {type(text).__name__}: {text!r:.60}")
-        try:
-            return [self.char_to_idx[char] for char in text]
-        except KeyError:
-            position, char = next(
-                (i, char) for i, char in enumerate(text) if char not in self.char_to_idx
-            )
-            raise ValueError(
-                f"the character {char!r} (U+{ord(char):04X}) at position {position} is not in the "
-                f"vocabulary of {self.vocab_size} characters: {''.join(self.chars)!r:.200}. Remove "
-                "it from the text, or make the tokenizer from a text that has it."
-            ) from None
+        for position, char in enumerate(_check_str(text)):
+            if char not in self.char_to_idx:
+                raise ValueError(
+                    f"the character {char!r} (U+{ord(char):04X}) at position {position} is not in "
+                    f"the vocabulary of {self.vocab_size} characters: {''.join(self.chars)!r:.200}."
+                    " Remove it, or make the tokenizer from a text that has it."
+                )
+        return [self.char_to_idx[char] for char in text]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ``ids``, the inverse of ``encode``. An id out of range: ``ValueError``."""
@@ -71,10 +59,17 @@ class CharTokenizer:
         return f"CharTokenizer({self.vocab_size} characters: {''.join(self.chars)!r:.60})"
 
 
+def _check_str(text: str) -> str:
+    if not isinstance(text, str):
+        raise ValueError(f"text must be a string, not {type(text).__name__}: {text!r:.60}")
+    return text
+
+
 def check_ids(ids: Iterable[int] | np.ndarray, vocab_size: int) -> np.ndarray:
     """``ids`` as an integer array, or a ``ValueError`` that names the first id out of range."""
     try:
-        array = np.asarray(ids if isinstance(ids, (np.ndarray, list)) else list(ids))
+        known = isinstance(ids, (np.ndarray, list, int, np.integer))  # one id is a 0-d array
+        array = np.asarray(ids if known else list(ids))
     except (TypeError, ValueError) as error:
         raise ValueError(f"token ids must be a list of whole numbers, not {ids!r:.80}") from error
     if array.size == 0:
@@ -94,11 +89,16 @@ def check_ids(ids: Iterable[int] | np.ndarray, vocab_size: int) -> np.ndarray:
 
 
 def _check_data(data: Sequence[int] | np.ndarray) -> np.ndarray:
-    array = np.asarray(data)
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise ValueError(f"data must be one list of token ids, not {data!r:.80}") from error
+    if array.shape == (0,):
+        return array.astype(np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(
-            f"data must be one list of token ids (whole numbers), not an array of shape "
-            f"{array.shape} and type {array.dtype}. Use tokenizer.encode(text)."
+            f"data must be one list of whole numbers, not an array of shape {array.shape} and type "
+            f"{array.dtype}. Turn text into ids with tokenizer.encode(text)."
         )
     return array
 
@@ -111,14 +111,11 @@ def train_val_split(
     The cut is not shuffled: windows of neighbouring text overlap, so a random split would leak.
     """
     data = _check_data(data)
-    if not 0 < val_fraction < 1:
-        raise ValueError(f"val_fraction must lie between 0 and 1, not {val_fraction}")
+    if not (isinstance(val_fraction, Real) and 0 < val_fraction < 1):
+        raise ValueError(f"val_fraction must lie between 0 and 1, not {val_fraction!r}")
     num_val = round(len(data) * val_fraction)
     if not 0 < num_val < len(data):
-        raise ValueError(
-            f"{len(data)} tokens can't be split with val_fraction={val_fraction}: one part would "
-            "be empty. Use a longer text."
-        )
+        raise ValueError(f"{len(data)} tokens with val_fraction={val_fraction}: a part is empty")
     return data[:-num_val], data[-num_val:]
 
 
@@ -146,7 +143,7 @@ def get_batch(
     rng = check_rng(rng)
     starts = rng.integers(0, len(data) - block_size, size=batch_size)  # (B,)
     windows = data[starts[:, None] + np.arange(block_size + 1)]  # (B, T + 1)
-    return windows[:, :-1], windows[:, 1:]
+    return windows[:, :-1].copy(), windows[:, 1:].copy()  # a change to x leaves y alone
 
 
 def check_rng(rng: np.random.Generator | None) -> np.random.Generator:
@@ -163,12 +160,12 @@ def bigram_probs(
 ) -> np.ndarray:
     """The bigram model: ``probs[a, b]`` is the chance that token ``b`` follows ``a``, ``(V, V)``.
 
-    Pairs are counted in ``data`` ``(N,)``, ``smoothing`` is added to every count, so that a pair
-    never seen gets a small chance instead of none, and each row is divided by its sum.
+    Counts the pairs in ``data`` ``(N,)``, adds ``smoothing`` to every count, so that a pair never
+    seen keeps a small chance, and divides each row by its sum.
     """
     data = check_ids(_check_data(data), vocab_size)
-    if not smoothing > 0:
-        raise ValueError(f"smoothing must be above 0, not {smoothing}: a zero count has no log")
+    if not (isinstance(smoothing, Real) and 0 < smoothing < np.inf):
+        raise ValueError(f"smoothing must be above 0, not {smoothing!r}: a zero count has no log")
     counts = np.full((vocab_size, vocab_size), float(smoothing))  # (V, V)
     np.add.at(counts, (data[:-1], data[1:]), 1.0)
     return counts / counts.sum(axis=1, keepdims=True)

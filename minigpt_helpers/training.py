@@ -205,10 +205,14 @@ class TrainingState:
 
 
 class DivergenceError(ValueError):
-    """The loss became NaN or infinite. ``history`` holds the steps before it."""
+    """The loss or a gradient became NaN or infinite. ``history`` holds the steps before."""
 
-    def __init__(self, message: str, history: History):
-        super().__init__(message)
+    def __init__(self, step: int, loss: float, grad_norm: float, lr: float, history: History):
+        super().__init__(
+            f"training diverged: at step {step} the loss is {loss} and the gradient's norm "
+            f"{grad_norm}. The usual cause is a learning rate that is too high (here {lr:g}). Make "
+            "a new model and try a third of it, add warm-up steps, or a smaller grad_clip."
+        )
         self.history = history
 
 
@@ -224,7 +228,7 @@ def train(
     lr: float | Callable[[int], float] | None = None,
     rng: np.random.Generator | None = None,
     callbacks: Sequence[Callable[[TrainingState], object]] = (),
-    grad_clip: float | None = 1.0,
+    grad_clip: float = 1.0,
     eval_every: int = 100,
 ) -> History:
     """Trains ``model`` on random windows of ``data`` ``(N,)`` and returns what it measured.
@@ -234,7 +238,7 @@ def train(
     or ``None`` for the optimizer's own. Called again with the same optimizer it goes on: steps
     are counted from ``optimizer.num_steps``. ``val_data`` is evaluated before the first step,
     every ``eval_every`` steps, and after the last. Each callback gets a ``TrainingState`` after
-    every step.
+    every step. Gradients are clipped to a norm of ``grad_clip`` (``math.inf``: never).
 
     Interrupted (``KeyboardInterrupt``: the stop button, Ctrl-C) it keeps what the model has learnt
     and returns the history so far. A loss that is not finite raises ``DivergenceError`` with
@@ -260,17 +264,25 @@ def train(
         history.val_loss.append(evaluate(model, val_data, block_size))
         return history.val_loss[-1]
 
-    with threadpool_limits(limits=1, user_api="blas"):
+    # Numbers that overflow need no warning from numpy: a loss that is not finite ends the run.
+    with threadpool_limits(limits=1, user_api="blas"), np.errstate(over="ignore", invalid="ignore"):
         try:
             measure(first - 1)
             for step in range(first, last + 1):
                 optimizer.lr = lr(step)
-                loss = _train_step(model, data, block_size, batch_size, optimizer, grad_clip, rng, history)
+                x, y = get_batch(data, block_size, batch_size, rng)  # (B, T) each
+                loss = cross_entropy_loss(model(x), y)
+                optimizer.zero_grad()
+                loss.backward(free_graph=True)
+                norm = clip_grad_norm(optimizer.params, grad_clip)
+                if not (math.isfinite(loss.item()) and math.isfinite(norm)):
+                    raise DivergenceError(step, loss.item(), norm, optimizer.lr, history)
+                optimizer.step()
                 history.steps.append(step)
-                history.train_loss.append(loss)
+                history.train_loss.append(loss.item())
                 val_loss = measure(step) if step % eval_every == 0 or step == last else None
                 state = TrainingState(
-                    step, last, loss, val_loss, optimizer.lr, model, history
+                    step, last, loss.item(), val_loss, optimizer.lr, model, history
                 )
                 for callback in callbacks:
                     callback(state)
@@ -279,22 +291,3 @@ def train(
         except KeyboardInterrupt:
             pass
     return history
-
-
-def _train_step(model, data, block_size, batch_size, optimizer, grad_clip, rng, history) -> float:
-    x, y = get_batch(data, block_size, batch_size, rng)  # (B, T) each
-    loss = cross_entropy_loss(model(x), y)
-    if not math.isfinite(loss.item()):
-        raise DivergenceError(
-            f"the loss became {loss.item()} at step {optimizer.num_steps + 1}: training diverged. "
-            f"The usual cause is a learning rate that is too high (here {optimizer.lr:g}). Make a "
-            "new model and try a third of it, add warm-up steps, or clip the gradients "
-            "(grad_clip=1.0).",
-            history,
-        )
-    optimizer.zero_grad()
-    loss.backward(free_graph=True)
-    if grad_clip is not None:
-        clip_grad_norm(optimizer.params, grad_clip)
-    optimizer.step()
-    return loss.item()
