@@ -20,7 +20,7 @@ _creation_counter = itertools.count()
 
 
 class _Recording(threading.local):
-    on = True
+    on = True  # in every thread, until no_grad() switches it off in one
 
 
 _recording = _Recording()
@@ -166,9 +166,6 @@ class Tensor:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, key) -> Tensor:
-        if not self.shape:
-            raise ValueError("a single number (a 0-d tensor) can't be indexed")
-
         def backward(grad):
             full = np.zeros_like(self.data)
             if isinstance(key, (int, slice)):
@@ -180,7 +177,7 @@ class Tensor:
         return Tensor.from_op(self.data[key], (self,), backward)
 
     def __repr__(self) -> str:
-        values = np.array2string(np.asarray(self.data), precision=4, suppress_small=True)
+        values = np.array2string(self.data, precision=4, suppress_small=True)
         return f"Tensor({values})" if self.ndim < 2 else f"Tensor(shape={self.shape},\n{values})"
 
     # Arithmetic, with broadcasting
@@ -198,23 +195,19 @@ class Tensor:
         other = _as_tensor(other, like=self)
         if not np.all(other.data):
             raise ValueError(f"division by zero: {self!r:.60} / {other!r:.60}")
-
-        def backward(grad, a, b):
-            return grad / b, -grad * a / (b * b)
-
-        return _binary(self, other, np.divide, "/", backward)
+        return _binary(
+            self, other, np.divide, "/", lambda grad, a, b: (grad / b, -grad * a / (b * b))
+        )
 
     def __pow__(self, exponent: float) -> Tensor:
         if isinstance(exponent, Tensor) or np.ndim(exponent) != 0:
             raise ValueError(f"a tensor's exponent is a plain number, not {exponent!r:.60}")
-
         if np.any(self.data < 0) and exponent % 1 or np.any(self.data == 0) and exponent < 0:
             raise ValueError(f"{np.min(self.data)} ** {exponent} is not a real number")
-
-        def backward(grad):
-            return (grad * exponent * self.data ** (exponent - 1),)
-
-        return Tensor.from_op(self.data**exponent, (self,), backward)
+        return Tensor.from_op(
+            self.data**exponent, (self,),
+            lambda grad: (grad * exponent * self.data ** (exponent - 1),),
+        )
 
     def __neg__(self) -> Tensor:
         return Tensor.from_op(-self.data, (self,), lambda grad: (-grad,))
@@ -225,11 +218,10 @@ class Tensor:
             return (self @ other.reshape(-1, 1))[..., 0]
         if self.ndim == 1:  # ... and one on the left is one row, (1, K)
             return (self.reshape(1, -1) @ other)[..., 0, :]
-
-        def backward(grad, a, b):
-            return grad @ b.swapaxes(-1, -2), a.swapaxes(-1, -2) @ grad
-
-        return _binary(self, other, np.matmul, "@", backward)
+        return _binary(
+            self, other, np.matmul, "@",
+            lambda grad, a, b: (grad @ b.swapaxes(-1, -2), a.swapaxes(-1, -2) @ grad),
+        )
 
     __radd__ = __add__
     __rmul__ = __mul__
@@ -312,18 +304,18 @@ def stack(tensors: Sequence) -> Tensor:
 
     Nested lists of tensors are stacked from the inside out.
     """
-    parts = tuple(stack(t) if isinstance(t, (list, tuple)) else _as_tensor(t) for t in tensors)
+    parts = tuple(
+        t if isinstance(t, Tensor) else stack(t) if isinstance(t, (list, tuple)) else Tensor(t)
+        for t in tensors
+    )
     return Tensor.from_op(np.stack([part.data for part in parts]), parts, tuple)
 
 
-def _as_tensor(value, like: Tensor | None = None) -> Tensor:
-    """``value`` itself, or a constant of the float type of ``like`` (a number stays float32)."""
+def _as_tensor(value, like: Tensor) -> Tensor:
+    """``value`` itself, or a constant: a plain number takes the float type of ``like``."""
     if isinstance(value, Tensor):
         return value
-    tensor = Tensor(value)
-    if like is not None and tensor.ndim == 0:
-        tensor.data = tensor.data.astype(like.dtype)
-    return tensor
+    return Tensor(np.asarray(value, like.dtype) if np.ndim(value) == 0 else value)
 
 
 def _binary(left: Tensor, right, operation: Callable, symbol: str, backward: Callable) -> Tensor:
