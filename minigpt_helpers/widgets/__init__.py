@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minigpt_helpers.widgets.attention_mask import AttentionMaskExplorer
+from minigpt_helpers.widgets.attention_viewer import AttentionViewer
 from minigpt_helpers.widgets.temperature import TemperatureExplorer
 
-__all__ = ["AttentionMaskExplorer", "TemperatureExplorer"]
+__all__ = ["AttentionMaskExplorer", "AttentionViewer", "TemperatureExplorer"]

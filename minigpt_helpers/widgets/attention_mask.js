@@ -2,6 +2,7 @@
 import { change, checkbox, choice, element, floats, glyph, inWords, setText,
   shade, slider, softmaxInto, textBox, widget } from "./_base.js";
 import { heatMap, mapSide } from "./_heatmap.js";
+import { numbered, pairInWords, weightLook } from "./_attention.js";
 
 // The same as `mask_state` in attention_mask.py. scores: count * count raw dot products.
 export function maskState(raw, count, { headDim, causal, scale, temperature }) {
@@ -22,16 +23,6 @@ export function maskState(raw, count, { headDim, causal, scale, temperature }) {
   return { scores, masked, weights };
 }
 
-// The same as `pair_in_words` in attention_mask.py.
-export function pairInWords(tokens, weights, row, column, causal) {
-  const query = `${inWords(tokens[row])} (position ${row})`;
-  const key = inWords(tokens[column]);
-  if (causal && column > row)
-    return `${query} cannot look at ${key} (position ${column}): it lies in the future, weight 0`;
-  const weight = weights[row * tokens.length + column].toFixed(2);
-  return `${query} looks at ${key} (position ${column}) with weight ${weight}`;
-}
-
 // The upper left `length` by `length` corner of one layer's and head's map. Attention only looks
 // back, so it holds what the model computes for the first `length` characters alone.
 export function corner(all, [, heads], count, layer, head, length) {
@@ -43,7 +34,6 @@ export function corner(all, [, heads], count, layer, head, length) {
 }
 
 const withoutMinusZero = (text) => text.replace(/^-(0(\.0)?)$/, "$1");
-const numbered = (how) => Array.from({ length: how }, (_, i) => [i, String(i)]);
 
 function build({ model, controls, picture, say, redraw, style }) {
   const get = (name) => model.get(name);
@@ -129,18 +119,13 @@ function build({ model, controls, picture, say, redraw, style }) {
       ticks: [[0, low.toFixed(1)], [0.5, ((low + high) / 2).toFixed(1)], [1, high.toFixed(1)]],
       text: (value) => withoutMinusZero(value.toFixed(Math.abs(value) >= 9.95 ? 0 : 1)),
     };
-    const ofWeights = {   // the root makes small weights visible
-      colour: (value) => shade(Math.sqrt(value)),
-      ticks: [0, 0.1, 0.3, 0.6, 1].map((value) => [Math.sqrt(value), String(value)]),
-      text: (value, room) => (room >= 36 ? value.toFixed(2) : value.toFixed(2).replace(/^0/, "")),
-    };
     const common = { tokens, row, column, side: mapSide(width, 3, 300) };
     const future = (i, j) => causal && j > i;
     maps.scores.draw({ ...common, ...ofScores, values: state.scores, hidden: () => false,
       heading: scale ? `scores: q·k ÷ √${headDim}` : "scores: q·k" });
     maps.masked.draw({ ...common, ...ofScores, values: state.masked, hidden: future, blank: "−∞",
       heading: causal ? "masked: no future" : "masked: nothing" });
-    maps.weights.draw({ ...common, ...ofWeights, values: state.weights, hidden: future, blank: "0",
+    maps.weights.draw({ ...common, ...weightLook, values: state.weights, hidden: future, blank: "0",
       heading: temperature === 1 ? "weights: softmax" : `weights: softmax(· ÷ ${temperature.toFixed(1)})` });
     drawRow(tokens, state.weights, row, column);
 

@@ -29,6 +29,8 @@ export function columns(order, most = COLUMNS) {
   return order.length <= most ? [order, []] : [order.slice(0, most - 1), order.slice(most - 1)];
 }
 
+// ".452", "1" or "0": the zero before the point would cost the room of a digit.
+const shortened = (p) => (p === 0 || p === 1 ? String(p) : p.toFixed(3).replace(/^0/, ""));
 const sum = (ids, values) => ids.reduce((total, id) => total + values[id], 0);
 
 function build({ model, controls, picture, say, redraw }) {
@@ -71,7 +73,9 @@ function build({ model, controls, picture, say, redraw }) {
   const greedy = element("output", { "data-testid": "greedy" });
   const facts = element("p", { class: "minigpt-facts" }, "entropy ", entropy, "greedy takes ",
     greedy, element("span", { class: "minigpt-key" }, "count of 1000 draws"));
-  picture.append(read, facts, chart);
+  const axis = element("div", { class: "minigpt-axis", "aria-hidden": "true" },
+    ...["1", ".5", "0"].map((text) => element("span", {}, text)));
+  picture.append(read, facts, element("div", { class: "minigpt-chart" }, axis, chart));
 
   return function draw() {
     const logits = floats(get("logits"));
@@ -92,8 +96,8 @@ function build({ model, controls, picture, say, redraw }) {
       const ids = i < single.length ? [single[i]] : others;
       const p = sum(ids, state.probs);
       const drawn = counts.length ? sum(ids, counts) : null;
-      setText(prob, p === 0 ? "0" : p.toFixed(p < 0.0995 ? 3 : 2));
-      setText(token, i < single.length ? glyph(chars[ids[0]]) : "others");
+      setText(prob, shortened(p));
+      setText(token, i < single.length ? glyph(chars[ids[0]]) : "rest");
       setText(count, drawn === null ? "" : String(drawn));
       bar.style.transform = `scaleY(${p})`;
       dot.style.transform = `translateY(${-100 * (drawn ?? 0) / 1000}%)`;
@@ -104,7 +108,7 @@ function build({ model, controls, picture, say, redraw }) {
     });
 
     const ids = selected < single.length ? [single[selected]] : others;
-    const name = selected < single.length ? inWords(chars[ids[0]]) : `the ${ids.length} others`;
+    const name = selected < single.length ? inWords(chars[ids[0]]) : `the other ${ids.length} together`;
     const p = sum(ids, state.probs);
     say(`${name}: probability ${p.toFixed(4)}`
       + (counts.length ? `, drawn ${sum(ids, counts)} times, expected ${(1000 * p).toFixed(1)}` : ""));

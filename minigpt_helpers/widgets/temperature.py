@@ -142,7 +142,7 @@ class TemperatureExplorer(TeachingWidget):
         values = [float(state["probs"][token]) for token in single]
         labels = [self.chars[token] for token in single]
         if others:
-            labels, values = [*labels, "others"], [*values, float(state["probs"][others].sum())]
+            labels, values = [*labels, "rest"], [*values, float(state["probs"][others].sum())]
         prompt = self.prompt
         figure = bars(
             labels, values, highlight=0, title=f"next character after {prompt!r}",
