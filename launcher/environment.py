@@ -228,19 +228,19 @@ def logged(place: Place, command: list) -> bool:
     with place.log.open("a", encoding="utf-8", errors="replace") as log:
         log.write("\n$ " + " ".join(str(part) for part in command) + "\n")
         log.flush()
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [str(part) for part in command],
             cwd=place.root, env=env, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             encoding="utf-8", errors="replace",
-        )
-        for line in process.stdout:
-            log.write(line)
-            if on_terminal:
-                print("\r" + ("  " + line.strip())[:width].ljust(width), end="", flush=True)
+        ) as process:
+            for line in process.stdout:
+                log.write(line)
+                if on_terminal:
+                    print("\r" + ("  " + line.strip())[:width].ljust(width), end="", flush=True)
         if on_terminal:
             print("\r" + " " * width + "\r", end="", flush=True)
-        return process.wait() == 0
+        return process.returncode == 0
 
 
 def write_lab_settings(place: Place) -> None:

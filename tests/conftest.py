@@ -1,0 +1,25 @@
+"""What all tests share: one thread, no window, and the browser if there is one."""
+
+from __future__ import annotations
+
+import os
+
+# Before numpy is imported: results and times do not depend on how many cores there are.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import pytest  # noqa: E402
+
+from launcher.testing import find_browser  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The program of a Chromium. None found: the test is skipped, or fails where it must run."""
+    browser = find_browser()
+    if browser is None:
+        if os.environ.get("MINIGPT_REQUIRE_BROWSER") == "1":
+            pytest.fail("no Chromium found, and MINIGPT_REQUIRE_BROWSER is 1")
+        pytest.skip("no Chromium found")
+    return browser
