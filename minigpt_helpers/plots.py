@@ -16,10 +16,13 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#6b6b6b"
 COLOURS = [BLUE, ORANGE, "#009e73", "#cc79a7", "#7a5195", "#56b4e9"]  # after Okabe and Ito (2008)
 DASHES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2))]  # for prints without colour
+CARD = {"bbox_inches": "tight", "pad_inches": 0.15}
+ORANGE_BAR = {"facecolor": ORANGE, "hatch": "//", "edgecolor": "white"}
 HEAT = "cividis"
 STYLE = {
     "font.family": "DejaVu Sans",
@@ -27,13 +30,9 @@ STYLE = {
     "axes.titlesize": 14.0,
     "axes.titleweight": "bold",
     "axes.labelsize": 12.0,
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
+    **dict.fromkeys(["figure.facecolor", "axes.facecolor"], "white"),
     "axes.edgecolor": "#333333",
-    "text.color": "#1a1a1a",
-    "axes.labelcolor": "#1a1a1a",
-    "xtick.color": "#1a1a1a",
-    "ytick.color": "#1a1a1a",
+    **dict.fromkeys(["text.color", "axes.labelcolor", "xtick.color", "ytick.color"], "#1a1a1a"),
     "axes.spines.top": False,
     "axes.spines.right": False,
     "lines.linewidth": 2.2,
@@ -83,10 +82,10 @@ def show(fig: Figure, alt: str, caption: str | None = None) -> None:
 
 
 def to_png(fig: Figure, dpi: int = 110) -> bytes:
-    """The figure as PNG; the same figure gives the same bytes."""
+    """The figure as PNG; the same figure, drawn anew, gives the same bytes."""
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE):
-        fig.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None})
+        fig.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, **CARD)
     return buffer.getvalue()
 
 
@@ -113,13 +112,10 @@ def heatmap(
     there are at most 64 cells. `mask`: True where a cell is hidden (drawn hatched); cells that are
     NaN or infinite are hidden too.
     """
-    panel = {
-        "matrix": matrix, "title": title, "row_labels": row_labels, "col_labels": col_labels,
-        "numbers": numbers, "mask": mask,
-    }  # fmt: skip
-    return panels(
-        [panel], xlabel=xlabel, ylabel=ylabel, colorbar_label=colorbar_label, vmin=vmin, vmax=vmax
-    )
+    one = dict(matrix=matrix, row_labels=row_labels, col_labels=col_labels)
+    one |= dict(title=title, numbers=numbers, mask=mask)
+    scale = dict(colorbar_label=colorbar_label, vmin=vmin, vmax=vmax)
+    return panels([one], xlabel=xlabel, ylabel=ylabel, **scale)
 
 
 def panels(
@@ -155,8 +151,7 @@ def panels(
             fig.suptitle(title, weight="bold")
         for i, (ax, values, each) in enumerate(zip(axes, cells, maps)):
             image = _draw_heatmap(ax, values, each, vmin, vmax)
-            ax.set_xlabel(xlabel)
-            ax.set_ylabel(ylabel if i == 0 else "")
+            ax.set(xlabel=xlabel, ylabel=ylabel if i == 0 else "")
             if not shared_scale or i == len(cells) - 1:
                 where = axes if shared_scale else ax
                 fig.colorbar(image, ax=where, label=colorbar_label, shrink=0.9)
@@ -190,23 +185,19 @@ def _draw_heatmap(ax: Axes, values: np.ma.MaskedArray, options: Mapping, vmin, v
                 raise ValueError(f"{key} has {len(labels)} labels, the matrix has {size}")
             axis.set_ticks(range(size), [visible(str(label)) for label in labels])
     for row, column in np.argwhere(np.ma.getmaskarray(values)):
-        ax.add_patch(mpl.patches.Rectangle(
-            (column - 0.5, row - 0.5), 1, 1, facecolor="#f2f2f2", edgecolor="#bbbbbb", hatch="///",
-            linewidth=0,
-        ))  # fmt: skip
+        corner = (column - 0.5, row - 0.5)
+        ax.add_patch(Rectangle(corner, 1, 1, fc="#f2f2f2", ec="#bbbbbb", hatch="///", linewidth=0))
     numbers = options.get("numbers")
     if numbers is None:
         numbers = values.size <= 64
     if numbers:
         form = numbers if isinstance(numbers, str) else ".2f"
-        for (row, column), value in np.ndenumerate(values):
-            if values[row, column] is not np.ma.masked:
-                red, green, blue, _ = image.cmap(image.norm(value))
-                dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
-                ax.text(
-                    column, row, format(float(value), form), ha="center", va="center",
-                    color="white" if dark else "#1a1a1a", fontsize=12,
-                )  # fmt: skip
+        for row, column in np.argwhere(~np.ma.getmaskarray(values)):
+            value = float(values[row, column])
+            brightness = np.dot(image.cmap(image.norm(value))[:3], [0.299, 0.587, 0.114])
+            colour = "white" if brightness < 0.5 else "#1a1a1a"
+            text = format(value, form).replace("-", "−")
+            ax.text(column, row, text, ha="center", va="center", color=colour)
     return image
 
 
@@ -237,13 +228,12 @@ def bars(
     with mpl.rc_context(STYLE):
         drawn = ax.bar(place - shift, values, width, color=BLUE, label=names[0])
         if second is not None:
-            ax.bar(place + shift, second, width, color=ORANGE, hatch="//", edgecolor="white",
-                   label=names[1])  # fmt: skip
+            ax.bar(place + shift, second, width, label=names[1], **ORANGE_BAR)
             ax.legend()
         for i in np.atleast_1d([] if highlight is None else highlight).astype(int):
-            drawn[i].set(facecolor=ORANGE, hatch="//", edgecolor="white")
+            drawn[i].set(**ORANGE_BAR)
         ax.set_xticks(place, [visible(str(label)) for label in labels])
-        _name(ax, title, xlabel, ylabel)
+        ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
     return fig
 
 
@@ -319,15 +309,9 @@ def _line(ax: Axes, name: str, x, y, i: int, marker: str | None = None) -> None:
 
 def _finish_curves(ax: Axes, title: str, xlabel: str, ylabel: str, references: Mapping) -> None:
     for i, (name, value) in enumerate(references.items()):
-        ax.axhline(value, color=GREY, linestyle=DASHES[(i + 2) % len(DASHES)], linewidth=1.6,
-                   label=f"{name}: {value:.2f}")  # fmt: skip
-    _name(ax, title, xlabel, ylabel)
+        dashes = DASHES[(i + 2) % len(DASHES)]
+        ax.axhline(value, color=GREY, linestyle=dashes, linewidth=1.6, label=f"{name}: {value:.2f}")
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
     ax.grid(axis="y", color="#e3e3e3")
     if ax.get_legend_handles_labels()[0]:
         ax.legend(loc="best")
-
-
-def _name(ax: Axes, title: str, xlabel: str, ylabel: str) -> None:
-    ax.set_title(title)
-    ax.set_xlabel(xlabel)
-    ax.set_ylabel(ylabel)

@@ -435,7 +435,8 @@ def test_exact_comparison():
     assert "at [1] expected 'b', got 'x'" in miss(expect_equal, "axc", "abc")
     assert "expected 3 items, got 2" in miss(expect_equal, [1, 2], [1, 2, 3])
     assert "expected a string, got a list: ['a']" in miss(expect_equal, ["a"], "a")
-    assert miss(expect_equal, {"a": 1, "c": 2}, {"a": 1, "b": 2}) == "missing: 'b'; not expected: 'c'"
+    words = miss(expect_equal, {"a": 1, "c": 2}, {"a": 1, "b": 2})
+    assert words == "missing: 'b'; not expected: 'c'"
     assert "for 'a' expected 2, got 1" in miss(expect_equal, {"a": 1}, {"a": 2})
     assert "expected 3, got 4" in miss(expect_equal, 4, 3)
 
@@ -477,7 +478,9 @@ def test_predictions_do_not_give_the_answer_away():
         near=[(65, "65 is V itself."), (1 / 65, "That is the probability.")],
     )  # fmt: skip
     assert guess(4.17).passed and guess(4.2).passed
-    assert guess(65).message == "not yet: 0 of 1 properties hold.\nyour prediction: 65 is not it\nHint: 65 is V itself."
+    assert guess(65).message.splitlines()[1:] == [
+        "your prediction: 65 is not it", "Hint: 65 is V itself."
+    ]  # fmt: skip
     assert guess(3).message.endswith("Hint: How many characters are there?")
     assert "4.17" not in guess(3).message + guess("word").message
     assert guess(...).message.startswith("not done yet") and guess("word").score == 0.0

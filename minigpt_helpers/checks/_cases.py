@@ -94,10 +94,9 @@ class Cases:
             for i, (arg, copy) in enumerate(zip(args, copies)):
                 if not _unchanged(arg, copy) and i not in self._changed:
                     self._changed.add(i)
-                    self.missed.append(Missed(
-                        "inputs stay as they are", f"your function changes its input number {i + 1}",
-                        ["Work on a copy: `x = x - m` makes a new array, `x -= m` does not."],
-                    ))
+                    text = f"your function changes its input number {i + 1}"
+                    hint = "Work on a copy: `x = x - m` makes a new array, `x -= m` does not."
+                    self.missed.append(Missed("inputs stay as they are", text, [hint]))
             if is_blank(result):
                 raise NotDone(f"your function returns {show(result)}: is a `return` missing?")
             return result

@@ -1,0 +1,228 @@
+"""Pictures: what is drawn, what is said about it, and what is refused."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
+
+from minigpt_helpers import plots
+
+ALT = "A 3 by 3 matrix of weights, the largest in the lower left corner."
+NAMES = {"title": "Weights", "xlabel": "key", "ylabel": "query"}
+HISTORY = SimpleNamespace(
+    steps=[1, 2, 3, 4], train_loss=[3.0, 2.0, 2.5, 1.5], val_steps=[0, 2, 4], val_loss=[3, 2.2, 2]
+)
+
+
+def one_of_each() -> dict[str, Figure]:
+    matrix = np.arange(9.0).reshape(3, 3)
+    one = {"matrix": matrix, "title": "scores", "row_labels": "a b", "col_labels": "a\nb"}
+    return {
+        "heatmap": plots.heatmap(matrix, "a b", "a\nb", mask=matrix > 6, **NAMES),
+        "panels": plots.panels([one, one], xlabel="key", ylabel="query", title="Two"),
+        "bars": plots.bars(list("ab\n"), [1, 2, 3], highlight=1, **NAMES),
+        "pairs": plots.bars(list("ab"), [1, 2], second=[2, 1], names=("old", "new"), **NAMES),
+        "curves": plots.curves({"one": ([1, 2], [1, 10])}, logy=True, logx=True, **NAMES),
+        "loss": plots.loss_curve(HISTORY, {"bigram": 2.45}),
+    }
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    calls = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: calls.append((data, raw)))
+    return calls
+
+
+# ---- showing ------------------------------------------------------------------------------------
+
+
+def test_show_gives_html_with_alt_text_and_caption_and_a_plain_form(shown):
+    fig = plots.heatmap(np.eye(2), **NAMES)
+    assert plots.show(fig, 'Loss < 2 & "falling"\n  to the end', "Figure <1>") is None
+    (data, raw), = shown
+    assert raw and set(data) == {"text/html", "text/plain"}
+    page = data["text/html"]
+    assert 'alt="Loss &lt; 2 &amp; &quot;falling&quot; to the end"' in page
+    assert 'src="data:image/png;base64,iVBOR' in page and "max-width: 100%" in page
+    assert "<figcaption>Figure &lt;1&gt;</figcaption>" in page
+    assert data["text/plain"] == '[picture] Loss < 2 & "falling" to the end\nFigure <1>'
+
+
+def test_no_caption_no_figcaption(shown):
+    plots.show(plots.heatmap(np.eye(2), **NAMES), ALT)
+    assert "figcaption" not in shown[0][0]["text/html"]
+    assert shown[0][0]["text/plain"] == f"[picture] {ALT}"
+
+
+@pytest.mark.parametrize("alt", ["", "a plot", " " * 30, None])
+def test_a_missing_or_empty_alt_text_is_refused_with_advice(alt, shown):
+    with pytest.raises(ValueError, match="cannot see the picture"):
+        plots.show(plots.heatmap(np.eye(2), **NAMES), alt)
+    assert shown == []
+
+
+def test_the_same_picture_gives_the_same_bytes():
+    first, second = one_of_each(), one_of_each()
+    for name in first:
+        png = plots.to_png(first[name])
+        assert png == plots.to_png(second[name]), name
+        assert b"Software" not in png and b"matplotlib" not in png
+
+
+def test_pyplot_is_never_loaded_and_no_setting_changes():
+    code = """
+import sys
+import matplotlib as mpl
+before = mpl.rcParams.copy()  # (`dict(...)` would load pyplot)
+import numpy as np
+from minigpt_helpers import plots
+plots.to_png(plots.heatmap(np.eye(2), title="t", xlabel="x", ylabel="y"))
+assert "matplotlib.pyplot" not in sys.modules
+assert mpl.rcParams.copy() == before
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+# ---- the house style ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", one_of_each())
+def test_every_picture_has_title_labels_large_type_and_a_white_card(name):
+    fig = one_of_each()[name]
+    ax = fig.axes[0]
+    assert ax.get_title() and ax.get_xlabel() and ax.get_ylabel()
+    assert to_hex(fig.get_facecolor()) == "#ffffff" == to_hex(ax.get_facecolor())
+    plots.to_png(fig)
+    texts = [text for text in fig.findobj(mpl.text.Text) if text.get_text().strip()]
+    assert min(text.get_fontsize() for text in texts) >= 12
+    dark = [text for text in texts if text.get_color() != "white"]
+    assert {to_hex(text.get_color()) for text in dark} == {"#1a1a1a"}
+
+
+def test_newline_space_and_tab_become_visible_in_glyphs_that_the_font_has():
+    assert plots.visible("a\n b\t") == "a↵␣b⇥"
+    font = FT2Font(f"{mpl.get_data_path()}/fonts/ttf/DejaVuSans.ttf")
+    assert all(ord(char) in font.get_charmap() for char in plots.visible("\n \t") + "−")
+
+
+def test_lines_differ_in_more_than_colour():
+    lines = {str(i): ([0, 1], [0, i]) for i in range(6)}
+    drawn = plots.curves(lines, **NAMES).axes[0].get_lines()
+    assert len({line.get_color() for line in drawn}) == 6
+    assert len({str(line._dash_pattern) for line in drawn}) == 6
+
+
+# ---- heat maps ----------------------------------------------------------------------------------
+
+
+def texts_in(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def test_heatmap_writes_numbers_and_labels_and_hides_masked_and_infinite_cells():
+    matrix = np.array([[0.25, -np.inf], [-0.5, 0.75]])
+    fig = plots.heatmap(matrix, "a ", "\nb", mask=[[False, False], [False, True]], **NAMES)
+    ax = fig.axes[0]
+    assert texts_in(ax) == ["0.25", "−0.50"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "␣"]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["↵", "b"]
+    hatched = [patch.get_xy() for patch in ax.patches if patch.get_hatch()]
+    assert hatched == [(0.5, -0.5), (0.5, 0.5)]
+
+
+def test_numbers_are_left_out_of_large_maps_unless_asked_for():
+    large = np.ones((9, 9))
+    assert texts_in(plots.heatmap(large, **NAMES).axes[0]) == []
+    assert texts_in(plots.heatmap(large, numbers=".0f", **NAMES).axes[0]) == ["1"] * 81
+    assert texts_in(plots.heatmap(np.eye(2), numbers=False, **NAMES).axes[0]) == []
+
+
+def test_numbers_can_be_read_on_dark_and_on_bright_cells():
+    dark, bright = plots.heatmap(np.array([[0.0, 1.0]]), **NAMES).axes[0].texts
+    assert dark.get_color() == "white" and bright.get_color() == "#1a1a1a"
+
+
+def test_panels_share_one_scale_or_not():
+    maps = [{"matrix": np.eye(2), "title": "a"}, {"matrix": 5 * np.eye(2), "title": "b"}]
+    shared = plots.panels(maps, xlabel="x", ylabel="y", colorbar_label="value")
+    assert [ax.images[0].get_clim() for ax in shared.axes[:2]] == [(0, 5), (0, 5)]
+    assert len(shared.axes) == 3 and shared.axes[2].get_ylabel() == "value"
+    own = plots.panels(maps, xlabel="x", ylabel="y", shared_scale=False)
+    clims = [ax.images[0].get_clim() for ax in own.axes if ax.images and ax.get_title()]
+    assert clims == [(0, 1), (0, 5)]
+
+
+def test_a_map_without_a_single_visible_cell_can_be_drawn():
+    fig = plots.heatmap(np.full((2, 2), -np.inf), **NAMES)
+    assert texts_in(fig.axes[0]) == [] and plots.to_png(fig)
+
+
+# ---- bars and curves ----------------------------------------------------------------------------
+
+
+def test_bars_highlight_and_pairs():
+    ax = plots.bars(list("abc"), [1, 2, 3], highlight=[0, 2], **NAMES).axes[0]
+    assert [bool(bar.get_hatch()) for bar in ax.patches] == [True, False, True]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["a", "b", "c"]
+    pair = plots.bars("ab", [1, 2], second=[3, 4], names=("old", "new"), **NAMES).axes[0]
+    assert [bar.get_height() for bar in pair.patches] == [1, 2, 3, 4]
+    assert [t.get_text() for t in pair.get_legend().get_texts()] == ["old", "new"]
+
+
+def test_curves_draw_reference_lines_and_log_axes():
+    lines = {"one": ([1, 2], [1, 10])}
+    fig = plots.curves(lines, reference_lines={"best": 2}, logx=True, logy=True, **NAMES)
+    ax = fig.axes[0]
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["one", "best: 2.00"]
+
+
+def test_loss_curve_shows_raw_smoothed_validation_and_references():
+    ax = plots.loss_curve(HISTORY, {"bigram": 2.45, "entropy": 1.2}).axes[0]
+    raw, smoothed, validation = ax.get_lines()[:3]
+    assert raw.get_ydata().tolist() == HISTORY.train_loss and raw.get_alpha() < 0.5
+    assert smoothed.get_ydata().tolist() == HISTORY.train_loss  # four steps: nothing to smooth
+    assert validation.get_xdata().tolist() == HISTORY.val_steps
+    names = [t.get_text() for t in ax.get_legend().get_texts()]
+    assert names == ["training (smoothed)", "validation", "bigram: 2.45", "entropy: 1.20"]
+
+
+def test_loss_curve_without_validation_or_without_steps():
+    empty = SimpleNamespace(steps=[], train_loss=[], val_steps=[], val_loss=[])
+    assert plots.to_png(plots.loss_curve(empty))
+
+
+def test_smooth_is_the_mean_of_the_last_values():
+    values = np.random.default_rng(0).normal(size=50)
+    slow = [values[max(0, i - 6) : i + 1].mean() for i in range(50)]
+    np.testing.assert_allclose(plots.smooth(values, 7), slow)
+    np.testing.assert_allclose(plots.smooth(values), plots.smooth(values, 2))
+
+
+# ---- refusals -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: plots.heatmap(np.ones(3), **NAMES), r"shape \(3,\)"),
+        (lambda: plots.heatmap(np.ones((2, 3)), mask=np.ones((3, 2)), **NAMES), r"\(3, 2\).*\(2, 3\)"),
+        (lambda: plots.heatmap(np.ones((2, 3)), "abc", **NAMES), "row_labels has 3.*matrix has 2"),
+        (lambda: plots.heatmap(np.ones((2, 3)), None, "ab", **NAMES), "col_labels has 2.*has 3"),
+        (lambda: plots.panels([], xlabel="x", ylabel="y"), "at least one map"),
+        (lambda: plots.bars("ab", [1, 2, 3], **NAMES), "values has 3.*labels has 2"),
+        (lambda: plots.bars("ab", [1, 2], second=[1], **NAMES), "second has 1.*labels has 2"),
+        (lambda: plots.curves({"a": ([1], [1, 2])}, **NAMES), r"'a'.*\(1,\).*\(2,\)"),
+        (lambda: plots.smooth([1.0], 0), "at least 1, got 0"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_both_sizes(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
