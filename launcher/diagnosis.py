@@ -69,7 +69,8 @@ def install_trouble(log_text: str, log_name: str) -> Trouble:
         if re.search(pattern, log_text):
             break
     else:
-        what, advice = "the installer stopped.", "Its last lines are in the log."
+        lines = [line.strip() for line in log_text.splitlines() if line.strip()]
+        what, advice = "the installer stopped. Its last words:", "\n  ".join(lines[-4:])
     return Trouble(f"The install failed: {what}", advice, f"Everything it printed: {log_name}")
 
 
