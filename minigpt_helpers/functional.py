@@ -27,7 +27,8 @@ def softmax(x, axis: int = -1) -> Tensor:
     x = x if isinstance(x, Tensor) else stack(x)
     if not x.ndim or not x.shape[axis]:
         raise ValueError(f"softmax needs at least one number along axis {axis}: shape {x.shape}")
-    probs = _softmax_(x.data.copy(), axis)
+    probs = x.data.copy()
+    _softmax_(np.moveaxis(probs, axis, -1))  # a view: what is written to it lands in probs
 
     def backward(grad):
         return (probs * (grad - (grad * probs).sum(axis=axis, keepdims=True)),)
@@ -35,11 +36,11 @@ def softmax(x, axis: int = -1) -> Tensor:
     return Tensor.from_op(probs, (x,), backward)
 
 
-def _softmax_(x: np.ndarray, axis: int = -1) -> np.ndarray:
-    """The softmax of ``x``, written over ``x``: no new memory."""
-    x -= x.max(axis=axis, keepdims=True)
+def _softmax_(x: np.ndarray) -> np.ndarray:
+    """The softmax along the last axis of ``x``, written over ``x``: no new memory."""
+    x -= x.max(axis=-1, keepdims=True)
     np.exp(x, out=x)
-    x /= x.sum(axis=axis, keepdims=True)
+    x /= _row_sums(x)
     return x
 
 
@@ -61,7 +62,7 @@ def cross_entropy_loss(logits, targets) -> Tensor:
     z = logits.data.reshape(-1, vocab_size)  # (N, V)
     z = z - z.max(axis=1, keepdims=True)
     exp = np.exp(z)  # (N, V)
-    total = exp.sum(axis=1, keepdims=True)  # (N, 1)
+    total = _row_sums(exp)  # (N, 1)
     loss = (np.log(total).sum() - z[rows].sum()) / targets.size
 
     def backward(grad):
@@ -194,7 +195,7 @@ def attention(qkv: Tensor, num_heads: int, causal: bool = True, cache=None) -> T
         d_out = _split_heads(grad, num_heads, parts=1)[0]  # (B, H, T, D/H)
         d_scores = d_out @ v.swapaxes(-1, -2)  # (B, H, T, T), so far d_weights
         d_scores *= weights
-        d_scores -= weights * d_scores.sum(axis=-1, keepdims=True)
+        d_scores -= weights * _row_sums(d_scores)
         d_qkv = np.empty_like(qkv.data)
         d_q, d_k, d_v = _split_heads(d_qkv, num_heads)  # views: writing to them fills d_qkv
         np.multiply(d_scores @ k, 1 / math.sqrt(q.shape[-1]), out=d_q)
@@ -239,9 +240,14 @@ def _split_heads(packed: np.ndarray, num_heads: int, parts: int = 3) -> np.ndarr
     return split.transpose(2, 0, 3, 1, 4)
 
 
-def _sum_rows(rows: np.ndarray) -> np.ndarray:
-    """The sum of ``(N, D)`` over its rows, ``(D,)``: as a product, faster than ``sum``."""
-    return _constant((len(rows),), 1.0, rows.dtype) @ rows
+def _sum_rows(x: np.ndarray) -> np.ndarray:
+    """All rows of ``(N, D)`` added up, ``(D,)``. A product with ones is faster than ``sum``."""
+    return _constant((len(x),), 1.0, x.dtype) @ x
+
+
+def _row_sums(x: np.ndarray) -> np.ndarray:
+    """The sum of each row, ``(..., N)`` to ``(..., 1)``."""
+    return x @ _constant((x.shape[-1], 1), 1.0, x.dtype)
 
 
 @functools.lru_cache(maxsize=64)
