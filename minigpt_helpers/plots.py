@@ -25,16 +25,12 @@ CARD = {"bbox_inches": "tight", "pad_inches": 0.15}
 ORANGE_BAR = {"facecolor": ORANGE, "hatch": "//", "edgecolor": "white"}
 HEAT = "cividis"
 STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 12.0,
-    "axes.titlesize": 14.0,
-    "axes.titleweight": "bold",
-    "axes.labelsize": 12.0,
+    **{"font.family": "DejaVu Sans", "font.size": 12.0, "axes.labelsize": 12.0},
+    **{"axes.titlesize": 14.0, "axes.titleweight": "bold"},
     **dict.fromkeys(["figure.facecolor", "axes.facecolor"], "white"),
     "axes.edgecolor": "#333333",
     **dict.fromkeys(["text.color", "axes.labelcolor", "xtick.color", "ytick.color"], "#1a1a1a"),
-    "axes.spines.top": False,
-    "axes.spines.right": False,
+    **dict.fromkeys(["axes.spines.top", "axes.spines.right"], False),
     "lines.linewidth": 2.2,
     "legend.frameon": False,
 }
@@ -102,11 +98,9 @@ def heatmap(
     ylabel: str,
     numbers: bool | str | None = None,
     mask: np.ndarray | None = None,
-    colorbar_label: str = "",
-    vmin: float | None = None,
-    vmax: float | None = None,
+    **scale: object,
 ) -> Figure:
-    """A matrix `(rows, columns)` as coloured cells.
+    """A matrix `(rows, columns)` as coloured cells; `scale`: `colorbar_label`, `vmin`, `vmax`.
 
     `numbers`: True or a format such as ".1f" writes the value into each cell; None does so when
     there are at most 64 cells. `mask`: True where a cell is hidden (drawn hatched); cells that are
@@ -114,7 +108,6 @@ def heatmap(
     """
     one = dict(matrix=matrix, row_labels=row_labels, col_labels=col_labels)
     one |= dict(title=title, numbers=numbers, mask=mask)
-    scale = dict(colorbar_label=colorbar_label, vmin=vmin, vmax=vmax)
     return panels([one], xlabel=xlabel, ylabel=ylabel, **scale)
 
 
@@ -175,10 +168,7 @@ def _draw_heatmap(ax: Axes, values: np.ma.MaskedArray, options: Mapping, vmin, v
     image = ax.imshow(values, cmap=HEAT, vmin=vmin, vmax=vmax, aspect="equal")
     ax.set_title(options["title"])
     ax.spines[:].set_visible(False)
-    for axis, size, key in [
-        (ax.yaxis, values.shape[0], "row_labels"),
-        (ax.xaxis, values.shape[1], "col_labels"),
-    ]:
+    for axis, size, key in zip((ax.yaxis, ax.xaxis), values.shape, ("row_labels", "col_labels")):
         labels = options.get(key)
         if labels is not None:
             if len(labels) != size:
@@ -188,9 +178,7 @@ def _draw_heatmap(ax: Axes, values: np.ma.MaskedArray, options: Mapping, vmin, v
         corner = (column - 0.5, row - 0.5)
         ax.add_patch(Rectangle(corner, 1, 1, fc="#f2f2f2", ec="#bbbbbb", hatch="///", linewidth=0))
     numbers = options.get("numbers")
-    if numbers is None:
-        numbers = values.size <= 64
-    if numbers:
+    if numbers or (numbers is None and values.size <= 64):
         form = numbers if isinstance(numbers, str) else ".2f"
         for row, column in np.argwhere(~np.ma.getmaskarray(values)):
             value = float(values[row, column])

@@ -26,7 +26,7 @@ from minigpt_helpers.checks._base import (
     expect_same,
     prediction,
 )
-from minigpt_helpers.checks._expect import Miss, as_array, show
+from minigpt_helpers.checks._values import Miss, as_array, show
 
 
 @pytest.fixture(autouse=True)
@@ -447,6 +447,32 @@ def test_whole_numbers_and_strings_are_compared_exactly_by_expect_same():
     assert "text = 'Hi'" in miss(expect_same, lambda s: s, lambda text: text.upper(), "Hi")
 
 
+def test_collections_of_arrays_of_several_shapes_are_compared_part_by_part():
+    parts = (np.ones((2, 3)) / 3, np.ones(2), {"bias": 0.1 + 0.2})
+
+    def other(change=0.0, bias=0.3):
+        return [np.full((2, 3), 1 / 3), [1, 1 + change], {"bias": bias}]
+
+    expect_same(lambda x: other(), lambda x: parts, 0)
+    assert miss(expect_same, lambda x: other(1), lambda x: parts, 0).startswith("[1]: expected 1")
+    assert "[2]: ['bias']: expected 0.3" in miss(expect_close, other(0, 0.5), parts)
+    assert "expected 3 items, got 2" in miss(expect_close, other()[:2], parts)
+    assert "expected 3 items, got int: 5" in miss(expect_close, 5, parts)
+    assert "expected a list, got int" in miss(expect_same, lambda x: 5, lambda x: ["ab"], 0)
+    assert "[0]: expected 'a', got 'b'" in miss(expect_close, ["b", 1.0], ["a", 1.0])
+
+
+def test_an_index_of_three_dots_is_not_a_blank():
+    def indexes(q, k):
+        return q[..., 7]
+
+    def calls(q, k):
+        return np.exp(..., q)
+
+    assert make()(indexes).message.startswith("not yet: 0 of 3")
+    assert make()(calls).message.startswith("not done yet")
+
+
 def test_expected_errors():
     def refuses(x):
         raise ValueError(f"x={x} is negative")
@@ -478,9 +504,8 @@ def test_predictions_do_not_give_the_answer_away():
         near=[(65, "65 is V itself."), (1 / 65, "That is the probability.")],
     )  # fmt: skip
     assert guess(4.17).passed and guess(4.2).passed
-    assert guess(65).message.splitlines()[1:] == [
-        "your prediction: 65 is not it", "Hint: 65 is V itself."
-    ]  # fmt: skip
+    assert guess(65).message == "not yet: your prediction: 65 is not it\nHint: 65 is V itself."
+    assert guess(4.17).message == "passed: your prediction."
     assert guess(3).message.endswith("Hint: How many characters are there?")
     assert "4.17" not in guess(3).message + guess("word").message
     assert guess(...).message.startswith("not done yet") and guess("word").score == 0.0

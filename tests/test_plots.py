@@ -213,7 +213,7 @@ def test_smooth_is_the_mean_of_the_last_values():
     "call, words",
     [
         (lambda: plots.heatmap(np.ones(3), **NAMES), r"shape \(3,\)"),
-        (lambda: plots.heatmap(np.ones((2, 3)), mask=np.ones((3, 2)), **NAMES), r"\(3, 2\).*\(2, 3\)"),
+        (lambda: plots.heatmap(np.eye(2), mask=np.ones((3, 2)), **NAMES), r"\(3, 2\).*\(2, 2\)"),
         (lambda: plots.heatmap(np.ones((2, 3)), "abc", **NAMES), "row_labels has 3.*matrix has 2"),
         (lambda: plots.heatmap(np.ones((2, 3)), None, "ab", **NAMES), "col_labels has 2.*has 3"),
         (lambda: plots.panels([], xlabel="x", ylabel="y"), "at least one map"),

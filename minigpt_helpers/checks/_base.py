@@ -36,18 +36,15 @@ import numpy as np
 
 from minigpt_helpers.checks._cases import Cases, Check
 from minigpt_helpers.checks._expect import (
-    Miss,
     Mistakes,
-    as_array,
     expect,
     expect_close,
     expect_equal,
     expect_raises,
     expect_same,
-    is_blank,
-    show,
 )
 from minigpt_helpers.checks._guard import quiet, run_with_limit
+from minigpt_helpers.checks._values import Miss, as_array, is_blank, show
 
 __all__ = [
     "CheckResult",
@@ -163,14 +160,16 @@ def _verdict(entry: Check, case: Cases) -> CheckResult:
         raise RuntimeError(f"the check {entry.name!r} has no `with case(...)` block")
     if not missed:
         names = "; ".join(case.held[:6]) + ("; and more" if held > 6 else "")
-        text = f"passed: {held} of {total} properties hold: {names}."
+        count = f"{held} of {total} properties hold: " if total > 1 else ""
+        text = f"passed: {count}{names}."
         left_out = f"\nNot tested: {entry.not_tested}." if entry.not_tested else ""
         return CheckResult(True, 1.0, text + left_out)
     if held == 0 and all(miss.not_done for miss in missed):
         text = f"not done yet: this exercise expects {entry.expects}.\nSo far: {missed[0].text}"
         return CheckResult(False, 0.0, text)
     first = missed[0]
-    text = f"not yet: {held} of {total} properties hold.\n{first.name}: {first.text}"
+    count = f"{held} of {total} properties hold.\n" if total > 1 else ""
+    text = f"not yet: {count}{first.name}: {first.text}"
     others = [set(miss.hints) for miss in missed if miss.hints]
     hints = [hint for hint in first.hints if all(hint in other for other in others)] or first.hints
     if hints:

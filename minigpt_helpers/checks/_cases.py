@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import functools
 import inspect
@@ -14,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from minigpt_helpers.checks._expect import Miss, NotDone, is_blank, show, steady
 from minigpt_helpers.checks._guard import Clock, TimeLimit
+from minigpt_helpers.checks._values import Miss, NotDone, is_blank, show, steady
 
 _LIBRARIES = tuple(
     str(path)
@@ -163,8 +164,19 @@ def _place(error: BaseException, entry: Check) -> tuple[str, int, bool]:
         if not file.startswith(_LIBRARIES) and frame.f_code is not entry.body.__code__:
             line = trace.tb_lineno
             source = linecache.getline(file, line, frame.f_globals).strip()
-            blank = " ..." in source or any(value is ... for value in frame.f_locals.values())
+            blank = _has_blank(source) or any(v is ... for v in frame.f_locals.values())
             name = frame.f_code.co_name.replace("<lambda>", "your lambda")
             place = f", in line {line} ({name})" + (f": `{source}`" if source else "")
         trace = trace.tb_next
     return place, line, blank
+
+
+def _has_blank(source: str) -> bool:
+    """Does a `...` stand in this line, other than as an index (`x[..., 0]`)?"""
+    try:
+        nodes = list(ast.walk(ast.parse(source)))
+    except SyntaxError:  # part of a longer statement
+        return False
+    indexed = {id(n) for s in nodes if isinstance(s, ast.Subscript) for n in ast.walk(s.slice)}
+    blanks = [n for n in nodes if isinstance(n, ast.Constant) and n.value is ...]
+    return any(id(n) not in indexed for n in blanks)

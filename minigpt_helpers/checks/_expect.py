@@ -3,108 +3,23 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from minigpt_helpers.checks._values import (
+    Miss,
+    NotDone,
+    as_array,
+    has_floats,
+    is_blank,
+    number,
+    plain,
+    show,
+    steady,
+)
+
 Mistakes = Sequence[tuple[object, str]]  # (wrong value or wrong function, hint)
-
-
-class Miss(Exception):
-    """A property does not hold: `str(miss)` says how, `hints` what the likely mistake is."""
-
-    def __init__(self, text: str, hints: Sequence[str] = ()) -> None:
-        super().__init__(text)
-        self.hints = [hint for hint in hints if hint]
-
-
-class NotDone(Exception):
-    """The exercise is still a stub."""
-
-
-def is_blank(value: object) -> bool:
-    """Is this what an unfinished stub gives: `...`, None or NotImplemented?"""
-    return value is ... or value is None or value is NotImplemented
-
-
-# ---- values as numbers and as words -------------------------------------------------------------
-
-
-def as_array(value: object) -> np.ndarray:
-    """Numbers, arrays, Tensors (anything with `.data`) and nested lists of them, as float64."""
-    return _numbers(value).astype(np.float64)
-
-
-def _numbers(value: object) -> np.ndarray:
-    if is_blank(value):
-        raise NotDone(f"got {show(value)}")
-    if isinstance(value, Iterator):
-        value = list(value)
-    if isinstance(value, (list, tuple)):
-        parts = [_numbers(part) for part in value]
-        if len({part.shape for part in parts}) > 1:
-            shapes = sorted({part.shape for part in parts})
-            raise Miss(f"expected a regular array, got rows of different shapes: {shapes}")
-        return np.array(parts)
-    if not isinstance(value, (np.ndarray, np.generic)) and hasattr(value, "data"):
-        return _numbers(value.data)
-    array = np.asarray(value)
-    if array.dtype == object and any(is_blank(item) for item in array.flat):
-        raise NotDone("there is still a blank in the result")
-    if array.dtype.kind not in "biuf":
-        raise Miss(f"expected numbers, got {type(value).__name__} {show(value)}")
-    return array
-
-
-def _plain(value: object) -> object:
-    """Arrays, tuples, Tensors and iterators as (nested) lists, so that `==` compares them."""
-    if is_blank(value):
-        raise NotDone(f"got {show(value)}")
-    if isinstance(value, (np.ndarray, np.generic)):
-        return value.tolist()
-    if isinstance(value, (list, tuple, range, Iterator)):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return _plain(value.data) if hasattr(value, "data") else value
-
-
-def number(x: float) -> str:
-    """A number in at most four decimals; a very small one as `2e-07`, so that it is not 0."""
-    x = float(x)
-    if x == int(x) if np.isfinite(x) else True:
-        return f"{x:.0f}" if abs(x) < 1e15 or not np.isfinite(x) else f"{x:.4g}"
-    return f"{x:.4f}" if abs(x) >= 1e-3 else f"{x:.1e}"
-
-
-def show(value: object) -> str:
-    """A value in few words, the same on every run (no addresses, sets in order)."""
-    if value is ...:
-        return "`...`"
-    if hasattr(value, "data") and not isinstance(value, (np.ndarray, np.generic, memoryview)):
-        return show(value.data)
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        if value.ndim == 0:
-            return number(value)
-        first = ", ".join(number(x) for x in value.flat[:6])
-        if value.ndim == 1 and value.size <= 6:
-            return f"[{first}]"
-        return f"an array of shape {value.shape}: {first}{', ...' if value.size > 6 else ''}"
-    if isinstance(value, (float, np.generic)) and not isinstance(value, np.str_):
-        return number(value)
-    if isinstance(value, (set, frozenset)):
-        return "{" + ", ".join(sorted(repr(item) for item in value)[:6]) + "}"
-    if isinstance(value, (list, tuple)):
-        items = ", ".join(show(item) for item in value[:6]) + (", ..." if len(value) > 6 else "")
-        return f"[{items}]" if isinstance(value, list) else f"({items})"
-    text = steady(repr(value))
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def steady(text: str) -> str:
-    """The text without memory addresses, which change from run to run."""
-    return re.sub(r" at 0x[0-9A-Fa-f]+", "", text)
 
 
 # ---- differences --------------------------------------------------------------------------------
@@ -162,11 +77,13 @@ def _clue(got: np.ndarray, expected: np.ndarray, tol: float) -> str:
 
 
 def _plain_difference(got: object, expected: object) -> str:
-    got, expected = _plain(got), _plain(expected)
-    if type(got) is type(expected) or isinstance(got, (int, float)):
-        if got == expected:
-            return ""
-    else:
+    got, expected = plain(got), plain(expected)
+    if got is None and expected is not None:
+        raise NotDone("got None")
+    if got == expected:
+        return ""
+    both = isinstance(got, (int, float)) and isinstance(expected, (int, float))
+    if type(got) is not type(expected) and not both:
         return f"expected {_kind(expected)}, got {_kind(got)}: {show(got)}"
     if isinstance(expected, (list, str)) and len(expected) > 1:
         for i, (one, other) in enumerate(zip(got, expected)):
@@ -194,8 +111,20 @@ def _kind(value: object) -> str:
 
 
 def _difference(got: object, expected: object, tol: float | None) -> str:
-    if tol is None:
+    """In words, or "" if there is none; `tol` None compares exactly."""
+    if tol is None or isinstance(expected, (str, set)):
         return _plain_difference(got, expected)
+    try:
+        as_array(expected)
+    except Miss:  # a collection of arrays of several shapes: part by part
+        got = list(got) if isinstance(got, Iterator) else got
+        if not isinstance(got, (list, tuple, dict)):
+            return f"expected {len(expected)} items, got {_kind(got)}: {show(got)}"
+        keys = list(expected) if isinstance(expected, dict) else list(range(len(expected)))
+        if (list(got) if isinstance(got, dict) else list(range(len(got)))) != keys:
+            return f"expected {len(expected)} items, got {len(got)}: {show(got)}"
+        parts = ((key, _difference(got[key], expected[key], tol)) for key in keys)
+        return next((f"[{key!r}]: {text}" for key, text in parts if text), "")
     return _number_difference(got, expected, tol)
 
 
@@ -260,13 +189,10 @@ def expect_same(
 ) -> None:
     """`student(*args)` agrees with `reference(*args)`; `mistakes` are (wrong reference, hint)."""
     expected = reference(*args)
-    try:
-        exact = as_array(expected).dtype and _numbers(expected).dtype.kind != "f"
-    except (Miss, NotDone):
-        exact = True
+    tolerance = tol if has_floats(expected) else None
     wrong = [(lambda f=f: f(*args), text) for f, text in mistakes]
     try:
-        _expect(student(*args), expected, what, None if exact else tol, hint, wrong)
+        _expect(student(*args), expected, what, tolerance, hint, wrong)
     except Miss as miss:
         names = inspect.signature(reference).parameters
         given = [f"{name} = {show(arg)}" for name, arg in zip(names, args)]
