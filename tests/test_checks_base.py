@@ -524,7 +524,8 @@ def test_results_are_readable_without_colour_and_safe_in_html():
         page = result._repr_html_()
         assert f"<strong>{message.split(':')[0]}:</strong>" in page
         assert html.escape("<b>") in page or "<b>" not in message
-    assert "<br>Hint: c" in CheckResult(False, 0.0, "not yet: a\nHint: c")._repr_html_()
+    page = CheckResult(False, 0.0, "not yet: `x < y`\nHint: c")._repr_html_()
+    assert "<code>x &lt; y</code><br>Hint: c" in page
 
 
 def test_the_catalogue_lists_all_checks_by_lesson():

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import html
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -83,7 +84,7 @@ class CheckResult:
 
     def _repr_html_(self) -> str:
         status, _, rest = self.message.partition(":")
-        text = html.escape(rest).replace("\n", "<br>")
+        text = re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(rest)).replace("\n", "<br>")
         style = f"border-left: 5px solid {_COLOURS[status]}; padding: 0.3em 0.8em; margin: 0.3em 0"
         return f'<div role="status" style="{style}"><strong>{status}:</strong>{text}</div>'
 
