@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from minigpt_helpers.widgets.attention_mask import AttentionMaskExplorer
 from minigpt_helpers.widgets.attention_viewer import AttentionViewer
+from minigpt_helpers.widgets.graph_explorer import GraphExplorer
 from minigpt_helpers.widgets.temperature import TemperatureExplorer
+from minigpt_helpers.widgets.token_explorer import TokenExplorer
 
-__all__ = ["AttentionMaskExplorer", "AttentionViewer", "TemperatureExplorer"]
+__all__ = [
+    "AttentionMaskExplorer",
+    "AttentionViewer",
+    "GraphExplorer",
+    "TemperatureExplorer",
+    "TokenExplorer",
+]
