@@ -50,11 +50,17 @@ def reset(place: Place, wanted: str) -> Path:
 
 def student_notebooks(place: Place) -> list[Path]:
     """The notebooks that students get: lessons, and later problems; never solutions."""
-    return [
+    found = [
         path
         for path in place.tracked_notebooks()
         if path.relative_to(place.notebooks).parts[0] != "solutions"
     ]
+    if not found:
+        raise Trouble(
+            f"There are no notebooks in {place.notebooks}.",
+            "Get the project again as a whole (git clone, or unpack the whole archive).",
+        )
+    return found
 
 
 def name_of(place: Place, original: Path) -> str:

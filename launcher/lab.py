@@ -7,17 +7,18 @@ import subprocess
 
 from launcher import copies
 from launcher.environment import prepare
-from launcher.place import Place, Trouble, say
+from launcher.place import Place, say
 
 
 def open_lab(place: Place, options: list[str]) -> int:
     """Open the student's copies, or with --original the project's notebooks."""
     original = "--original" in options
     rest = [option for option in options if option != "--original"]
+    page = first_page(place, original)
     prepare(place, "lessons")
     copies.bring_up_to_date(place)
-    command = lab_command(place, first_page(place, original), rest)
-    say(f"Opening JupyterLab on {first_page(place, original)} (Ctrl+C here ends it).")
+    command = lab_command(place, page, rest)
+    say(f"Opening JupyterLab on {page} (Ctrl+C here ends it).")
     if os.name == "nt":
         return wait_for(subprocess.Popen(command, cwd=place.root, env=place.child_env()))
     os.chdir(place.root)
@@ -26,14 +27,8 @@ def open_lab(place: Place, options: list[str]) -> int:
 
 def first_page(place: Place, original: bool) -> str:
     """The notebook to open, as a path from the project's folder."""
-    notebooks = copies.student_notebooks(place)
-    if not notebooks:
-        raise Trouble(
-            f"There are no notebooks in {place.notebooks}.",
-            "Get the project again as a whole (git clone, or unpack the whole archive).",
-        )
     folder = place.notebooks if original else place.work
-    return f"{folder.name}/{copies.name_of(place, notebooks[0])}"
+    return f"{folder.name}/{copies.name_of(place, copies.student_notebooks(place)[0])}"
 
 
 def lab_command(place: Place, page: str, options: list[str]) -> list[str]:
