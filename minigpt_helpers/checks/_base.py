@@ -68,6 +68,11 @@ RESERVED = {
 _COLOURS = {"passed": "#0072b2", "not yet": "#d55e00", "not done yet": "#8a8a8a"}
 
 
+def _to_html(text: str) -> str:
+    """The text escaped, with `code` as code and newlines as line breaks."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text)).replace("\n", "<br>")
+
+
 @dataclass(frozen=True)
 class CheckResult:
     """What a check found: `passed`, `score` (0 to 1, the share of properties), `message`."""
@@ -84,9 +89,9 @@ class CheckResult:
 
     def _repr_html_(self) -> str:
         status, _, rest = self.message.partition(":")
-        text = re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(rest)).replace("\n", "<br>")
         style = f"border-left: 5px solid {_COLOURS[status]}; padding: 0.3em 0.8em; margin: 0.3em 0"
-        return f'<div role="status" style="{style}"><strong>{status}:</strong>{text}</div>'
+        text = f"<strong>{status}:</strong>{_to_html(rest)}"
+        return f'<div role="status" style="{style}">{text}</div>'
 
 
 def check(
@@ -128,7 +133,7 @@ def check(
 
 
 def _run(entry: Check, objects: tuple) -> CheckResult:
-    needs = f"`checks.{entry.name}({', '.join(entry.takes)})` expects {entry.expects}"
+    needs = f"`{entry.call}` expects {entry.expects}"
     if len(objects) != len(entry.takes):
         return CheckResult(False, 0.0, f"not yet: {needs}; it was given {len(objects)} objects.")
     if any(is_blank(item) for item in objects):
@@ -219,17 +224,19 @@ class Catalogue(tuple):
     """The registered checks; displays as a table."""
 
     def __repr__(self) -> str:
-        rows = [(str(c.lesson), f"checks.{c.name}({', '.join(c.takes)})", c.expects) for c in self]
+        rows = [(str(c.lesson), c.call, c.expects) for c in self]
         width = max((len(row[1]) for row in rows), default=0)
         return "\n".join(f"{lesson:>6}  {call:<{width}}  {what}" for lesson, call, what in
                          [("lesson", "check", "expects"), *rows])
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col">{name}</th>' for name in ("Lesson", "Check", "Expects"))
+        left = 'style="text-align: left"'
+        names = ("Lesson", "Check", "Expects")
+        head = "".join(f'<th scope="col" {left}>{name}</th>' for name in names)
+        cells = [(str(c.lesson), f"`{c.call}`", c.expects) for c in self]
         rows = "".join(
-            f"<tr><td>{c.lesson}</td><td><code>checks.{c.name}({', '.join(c.takes)})</code></td>"
-            f'<td style="text-align: left">{html.escape(c.expects)}</td></tr>'
-            for c in self
+            "<tr>" + "".join(f"<td {left}>{_to_html(cell)}</td>" for cell in row) + "</tr>"
+            for row in cells
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 

@@ -43,6 +43,11 @@ class Check:
     body: Callable
     takes: tuple[str, ...]
 
+    @property
+    def call(self) -> str:
+        """How the reader calls it."""
+        return f"checks.{self.name}({', '.join(self.takes)})"
+
 
 @dataclass
 class Missed:
