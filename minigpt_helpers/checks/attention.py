@@ -295,9 +295,9 @@ def is_causal(case, is_causal):
             expect(got, "expected True, got False", only_earlier)
     hints = [
         "Compare the outputs before the place you changed.",
-        "Compare the outputs before the place you changed.",
+        "Compare all outputs before the changed place, also the one right before the changed place.",
         "A leak may come from the last position. Change that one, too, and look at the first.",
-        "The output right before the changed place counts, too.",
+        "Compare all outputs before the changed place, also the one right before the changed place.",
         "Try every position as the changed one, not the last alone.",
         "np.allclose forgives small differences. np.array_equal does not.",
     ]
@@ -358,12 +358,12 @@ def two_back_queries(case, two_back_queries):
             target = weights[t, t - 2]
             looks = weights[t].argmax(axis=1)
             hint = "Where does each row of the queries have its large number? np.eye(T, k=...)"
-            if (looks == t - 2).all():
-                hint = "It looks at the right place, but not sharply enough: make the queries larger."
+            if (q.argmax(axis=1)[:-2] == t).all():
+                hint = "These queries point two ahead, and the mask hides that. Try the other sign."
             elif (looks == t - 1).all():
                 hint = "It looks one back. You need two."
-            elif (q.argmax(axis=1)[:-2] == t).all():
-                hint = "These queries point two ahead, and the mask hides that. Try the other sign."
+            elif (looks == t - 2).all():
+                hint = "It looks at the right place, but not sharply enough: make the queries larger."
             worst = int(target.argmin())
             expect(target.min() >= 0.9, (
                 f"position {t[worst]} gives {target[worst]:.2f} of its weight to position "
