@@ -7,6 +7,7 @@ from minigpt_helpers.widgets.attention_viewer import AttentionViewer
 from minigpt_helpers.widgets.graph_explorer import GraphExplorer
 from minigpt_helpers.widgets.temperature import TemperatureExplorer
 from minigpt_helpers.widgets.token_explorer import TokenExplorer
+from minigpt_helpers.widgets.training_dashboard import TrainingDashboard
 
 __all__ = [
     "AttentionMaskExplorer",
@@ -14,4 +15,5 @@ __all__ = [
     "GraphExplorer",
     "TemperatureExplorer",
     "TokenExplorer",
+    "TrainingDashboard",
 ]
