@@ -7,7 +7,7 @@ export function pairInWords(tokens, weights, row, column, causal) {
   const key = inWords(tokens[column]);
   if (causal && column > row)
     return `${query} cannot look at ${key} (position ${column}): it lies in the future, weight 0`;
-  const weight = weights[row * tokens.length + column].toFixed(2);
+  const weight = weights[row * tokens.length + column].toFixed(3);
   return `${query} looks at ${key} (position ${column}) with weight ${weight}`;
 }
 

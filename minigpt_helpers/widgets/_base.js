@@ -158,16 +158,17 @@ export function widget(name, build) {
         if (!event.ctrlKey && !event.metaKey) event.stopPropagation();
       };
 
-      let frame = 0;
+      let frame = 0, width = 0;
       const redraw = () => {
         frame ||= requestAnimationFrame(() => {
           frame = 0;
-          if (picture.clientWidth === 0) return;   // not in the page yet: the resize will call again
+          width = picture.clientWidth || width;   // hidden for a moment: draw as before
+          if (width === 0) return;                // not in the page yet: the resize will call again
           const problem = model.get("problem");
           setText(message, problem || model.get("note"));
           message.classList.toggle("minigpt-problem", problem !== "");
           picture.classList.toggle("minigpt-stale", problem !== "");
-          draw(picture.clientWidth);
+          draw(width);
         });
       };
       const style = (property) => getComputedStyle(root).getPropertyValue(property);
@@ -177,12 +178,14 @@ export function widget(name, build) {
       model.on("change", redraw);
       const resized = new ResizeObserver(redraw);
       resized.observe(root);
-      root.ontransitionend = redraw;   // the style sheet lets `color` change in a millisecond
+      const themed = new MutationObserver(redraw);   // canvases hold colours: draw them anew
+      themed.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
       el.append(root);
       redraw();
       return () => {
         cancelAnimationFrame(frame);
         resized.disconnect();
+        themed.disconnect();
       };
     },
   };

@@ -46,7 +46,7 @@ export function heatMap({ testid, label, pick, hover, style }) {
     shown = { count, side, row, column };
     setText(title, heading);
     const ratio = window.devicePixelRatio || 1;
-    const width = EDGE + side + 2, height = EDGE + side + LEGEND;
+    const width = EDGE + side + 4, height = EDGE + side + LEGEND;
     if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
       canvas.width = Math.round(width * ratio);
       canvas.height = Math.round(height * ratio);
@@ -113,15 +113,16 @@ export function heatMap({ testid, label, pick, hover, style }) {
     axis(row, (i) => [EDGE / 2 - 1, EDGE + (i + 0.5) * cell]);
     axis(column, (j) => [EDGE + (j + 0.5) * cell, EDGE / 2 + 1]);
 
-    // the selected row and cell
+    // the selected row and cell; around small cells, so that their colours stay to be seen
+    const grow = cell < 14 ? 2 : 0;
     const outline = (x, y, w, h, stroke) => {
-      for (const [line, colourOfLine] of [[4, "#000"], [2, stroke]]) {
+      for (const [line, colourOfLine] of [[grow ? 3 : 4, "#000"], [2, stroke]]) {
         paint.lineWidth = line;
         paint.strokeStyle = colourOfLine;
-        paint.strokeRect(x, y, w, h);
+        paint.strokeRect(x - grow, y - grow, w + 2 * grow, h + 2 * grow);
       }
     };
-    outline(EDGE + 1, EDGE + row * cell, side - 1, cell, "#ff9d3b");
+    outline(EDGE, EDGE + row * cell, side, cell, "#ff9d3b");
     outline(EDGE + column * cell, EDGE + row * cell, cell, cell, "#fff");
 
     // colour scale
@@ -142,7 +143,7 @@ export function heatMap({ testid, label, pick, hover, style }) {
 
 // The greatest side for `across` maps beside each other in `width` pixels.
 export function mapSide(width, across, most) {
-  return Math.floor(Math.max(150, Math.min(most, (width - 12 * (across - 1)) / across - EDGE - 2)));
+  return Math.floor(Math.max(150, Math.min(most, (width - 12 * (across - 1)) / across - EDGE - 4)));
 }
 
 function hatching(paint, ink, gap) {

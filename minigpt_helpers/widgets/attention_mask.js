@@ -87,7 +87,7 @@ function build({ model, controls, picture, say, redraw, style }) {
       const weight = weights[row * tokens.length + j];
       const item = rowList.children[j];
       setText(item.firstChild, glyph(token));
-      setText(item.lastChild, weight.toFixed(2));
+      setText(item.lastChild, weight.toFixed(3).replace(/^0/, ""));
       item.dataset.weight = weight;
       item.style.setProperty("--weight", weight);
       item.classList.toggle("minigpt-chosen", j === column);

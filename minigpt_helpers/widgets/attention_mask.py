@@ -49,7 +49,7 @@ def pair_in_words(tokens: list[str], weights: np.ndarray, row: int, column: int,
     query, key = f"{in_words(tokens[row])} (position {row})", in_words(tokens[column])
     if causal and column > row:
         return f"{query} cannot look at {key} (position {column}): it lies in the future, weight 0"
-    return f"{query} looks at {key} (position {column}) with weight {weights[row, column]:.2f}"
+    return f"{query} looks at {key} (position {column}) with weight {weights[row, column]:.3f}"
 
 
 def random_scores(text: str, seed: int, head_dim: int = RANDOM_HEAD_DIM) -> np.ndarray:

@@ -80,9 +80,9 @@ function build({ model, controls, picture, say, redraw, style }) {
     const parts = [];
     looks.forEach((weight, place) => {
       if (place === row || weight < 0.005) return;
-      const height = Math.min(ARCS - 6, 14 + (row - place) * step * 0.5);
+      const height = 16 + (ARCS - 20) * (row - place) / row;
       parts.push(svg("path", { class: "minigpt-arc", "stroke-width": 1 + 9 * weight,
-        "stroke-opacity": 0.25 + 0.75 * Math.sqrt(weight),
+        "stroke-opacity": 0.15 + 0.85 * Math.sqrt(weight),
         d: `M ${middle(row)} ${ARCS} C ${middle(row)} ${ARCS - height * 1.3}, `
           + `${middle(place)} ${ARCS - height * 1.3}, ${middle(place)} ${ARCS}` }));
     });

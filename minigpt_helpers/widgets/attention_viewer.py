@@ -52,7 +52,9 @@ class AttentionViewer(TeachingWidget):
     def __init__(self, model, tokenizer, text: str = "the cat sat"):
         self._model, self._tokenizer = model, tokenizer
         super().__init__(shape=[model.num_layers, model.num_heads], text=text)
-        self.row = max(0, len(self.tokens) - 1)
+        if self.tokens:
+            self.row = len(self.tokens) - 1
+            self.column = int(self.state()["strongest"][0])
 
     @traitlets.observe("text")
     def _compute_weights(self, _change: dict) -> None:
