@@ -13,6 +13,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Real
 
 import numpy as np
 
@@ -40,16 +41,16 @@ class Tensor:
     """An array with a gradient. ``data`` keeps its float type; whole numbers become float64.
 
     ``grad`` has the shape of ``data``, is zero at first, and is added to by each ``backward()``.
+    No two tensors share memory, so that training one leaves all others as they are.
     """
 
     __slots__ = ("data", "_grad", "_parents", "_backward", "_order", "__weakref__")
     __array_ufunc__ = None  # array + tensor is the tensor's affair: numpy calls __radd__
 
     def __init__(self, data: np.ndarray | float | Sequence):
-        if isinstance(data, Tensor):
-            data = data.data
+        data = data.data if isinstance(data, Tensor) else data
         try:
-            array = np.asarray(data)
+            array = np.array(data)
             if array.dtype.kind != "f":
                 array = array.astype(np.float64, casting="safe" if array.size else "unsafe")
         except (TypeError, ValueError) as error:
@@ -90,10 +91,10 @@ class Tensor:
     def grad(self, value: np.ndarray | float) -> None:
         if isinstance(value, (int, float)) and value == 0:
             self._grad = None  # zeros, when somebody asks
-        elif np.ndim(value) == 0 or np.shape(value) == self.shape:
+        elif np.array(value).dtype.kind in "fiu" and np.shape(value) in ((), self.shape):
             self._grad = np.full_like(self.data, value)
         else:
-            raise ValueError(f"a gradient of shape {np.shape(value)} can't belong to {self.shape}")
+            raise ValueError(f"a gradient of {self.shape} can't be {value!r:.60}. To clear it: 0.0")
 
     def backward(self, grad: np.ndarray | float = None, free_graph: bool = False) -> None:
         """Adds d(self)/d(node) to the ``grad`` of every node that this one was made from.
@@ -104,16 +105,13 @@ class Tensor:
 
         Raises ``ValueError`` when this tensor is not a single number and no ``grad`` is given.
         """
-        if grad is None:
-            if self.data.size != 1:
-                raise ValueError(
-                    f"backward() starts from a single number (a loss), but this tensor has shape "
-                    f"{self.shape}. Take .sum() or .mean() first, or pass a grad of that shape."
-                )
-            grad = np.ones_like(self.data)
-        else:
-            grad = np.broadcast_to(np.asarray(grad, dtype=self.data.dtype), self.shape)
-        grads = {self._order: grad}
+        if grad is None and self.data.size != 1:
+            raise ValueError(
+                f"backward() starts from a single number (a loss), but this tensor has shape "
+                f"{self.shape}. Take .sum() or .mean() first, or pass a grad of that shape."
+            )
+        grad = np.broadcast_to(1.0 if grad is None else grad, self.shape)
+        grads = {self._order: np.array(grad, dtype=self.dtype)}
         nodes = self._graph()
         while nodes:
             node = nodes.pop()
@@ -174,7 +172,10 @@ class Tensor:
                 np.add.at(full, key, grad)  # add, not set: an entry may be taken more than once
             return (full,)
 
-        return Tensor.from_op(self.data[key], (self,), backward)
+        return Tensor.from_op(np.array(self.data[key]), (self,), backward)
+
+    def __reduce__(self):  # copied by copy or pickle, a tensor is a new one without a graph
+        return Tensor, (self.data,)
 
     def __repr__(self) -> str:
         values = np.array2string(self.data, precision=4, suppress_small=True)
@@ -195,18 +196,17 @@ class Tensor:
         other = _as_tensor(other, like=self)
         if not np.all(other.data):
             raise ValueError(f"division by zero: {self!r:.60} / {other!r:.60}")
-        return _binary(
-            self, other, np.divide, "/", lambda grad, a, b: (grad / b, -grad * a / (b * b))
-        )
+        return _binary(self, other, np.divide, "/", lambda grad, a, b: (grad / b, -grad * a / b / b))
 
     def __pow__(self, exponent: float) -> Tensor:
-        if isinstance(exponent, Tensor) or np.ndim(exponent) != 0:
+        if not isinstance(exponent, Real):
             raise ValueError(f"a tensor's exponent is a plain number, not {exponent!r:.60}")
+        exponent = float(exponent)
         if np.any(self.data < 0) and exponent % 1 or np.any(self.data == 0) and exponent < 0:
             raise ValueError(f"{np.min(self.data)} ** {exponent} is not a real number")
+        less = exponent - 1 if exponent else 0  # x**0 has the slope 0 at x = 0 too
         return Tensor.from_op(
-            self.data**exponent, (self,),
-            lambda grad: (grad * exponent * self.data ** (exponent - 1),),
+            self.data**exponent, (self,), lambda grad: (grad * exponent * self.data**less,)
         )
 
     def __neg__(self) -> Tensor:
@@ -280,21 +280,21 @@ class Tensor:
 
         def backward(grad):
             grad = grad if keepdims else np.expand_dims(grad, axis)
-            return (winners * (grad / winners.sum(axis=axis, keepdims=True)),)
+            return (winners * (grad / winners.sum(axis=axis, keepdims=True, dtype=grad.dtype)),)
 
         out = largest if keepdims else np.squeeze(largest, axis)
         return Tensor.from_op(out, (self,), backward)
 
     def reshape(self, *shape: int) -> Tensor:
         shape = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        out = self.data.reshape(shape)
+        out = self.data.reshape(shape).copy()
         return Tensor.from_op(out, (self,), lambda grad: (grad.reshape(self.shape),))
 
     def transpose(self, *axes: int) -> Tensor:
         """Axes in the order given; without any, in reverse order."""
         axes = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
         axes = tuple(axes) or tuple(reversed(range(self.ndim)))
-        out = self.data.transpose(axes)
+        out = self.data.transpose(axes).copy()
         back = np.argsort([axis % self.ndim for axis in axes])
         return Tensor.from_op(out, (self,), lambda grad: (grad.transpose(back),))
 
