@@ -150,7 +150,7 @@ class Tensor:
     def item(self) -> float:
         """The number of a tensor that holds just one."""
         if self.size != 1:
-            raise ValueError(f"item() needs a single number, but this tensor has shape {self.shape}")
+            raise ValueError(f"item() needs a single number, but the shape is {self.shape}")
         return float(np.reshape(self.data, ()))
 
     __float__ = item
@@ -196,7 +196,7 @@ class Tensor:
         other = _as_tensor(other, like=self)
         if not np.all(other.data):
             raise ValueError(f"division by zero: {self!r:.60} / {other!r:.60}")
-        return _binary(self, other, np.divide, "/", lambda grad, a, b: (grad / b, -grad * a / b / b))
+        return _binary(self, other, np.divide, "/", lambda g, a, b: (g / b, -g * a / b / b))
 
     def __pow__(self, exponent: float) -> Tensor:
         if not isinstance(exponent, Real):
@@ -319,7 +319,7 @@ def _as_tensor(value, like: Tensor) -> Tensor:
 
 
 def _binary(left: Tensor, right, operation: Callable, symbol: str, backward: Callable) -> Tensor:
-    """``left`` and ``right`` combined; their gradients are summed over what broadcasting repeated."""
+    """``left`` and ``right`` combined; gradients are summed over what broadcasting repeated."""
     right = _as_tensor(right, like=left)
     a, b = left.data, right.data
     try:
