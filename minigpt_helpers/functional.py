@@ -24,9 +24,7 @@ def softmax(x, axis: int = -1) -> Tensor:
     The maximum is subtracted first, which changes nothing but keeps ``exp`` from overflowing.
     Takes a tensor or a list of scalar tensors; gives a tensor of the same shape.
     """
-    x = x if isinstance(x, Tensor) else stack(x)
-    if not x.ndim or not x.shape[axis]:
-        raise ValueError(f"softmax needs at least one number along axis {axis}: shape {x.shape}")
+    x = _stacked(x, axis, "softmax")
     probs = x.data.copy()
     _softmax_(np.moveaxis(probs, axis, -1))  # a view: what is written to it lands in probs
 
@@ -50,7 +48,7 @@ def cross_entropy_loss(logits, targets) -> Tensor:
     ``logits`` ``(..., V)``: a tensor, or a list of lists of scalar tensors; ``targets`` ``(...)``:
     ids. Raises ``ValueError`` for shapes that don't belong together and for ids out of range.
     """
-    logits = logits if isinstance(logits, Tensor) else stack(logits)
+    logits = _stacked(logits, -1, "cross_entropy_loss")
     vocab_size = logits.shape[-1]
     targets = check_ids(targets, vocab_size)
     if targets.shape != logits.shape[:-1] or targets.size == 0:
@@ -91,7 +89,7 @@ def embedding(weight: Tensor, ids) -> Tensor:
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """``x @ weight + bias``: ``(..., D_in)`` and ``(D_in, D_out)`` give ``(..., D_out)``."""
     d_in, d_out = weight.shape
-    _check_last_axis(x, d_in, "linear")
+    _check_input(x, "linear", d_in)
     rows = x.data.reshape(-1, d_in)  # (N, D_in): one product for all positions of all texts
     out = rows @ weight.data
     out += bias.data
@@ -109,7 +107,7 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Te
     Layer Normalization, Ba, Kiros and Hinton, 2016 (lesson 4).
     """
     dim = weight.shape[0]
-    _check_last_axis(x, dim, "layer_norm")
+    _check_input(x, "layer_norm", dim)
     average = _constant((dim, 1), 1 / dim, x.dtype)  # rows @ average: the mean of each row
     rows = x.data.reshape(-1, dim)  # (N, D)
     normed = rows - rows @ average
@@ -145,6 +143,7 @@ def gelu(x: Tensor) -> Tensor:
     Gaussian Error Linear Units, Hendrycks and Gimpel, 2016, tanh form. Computed as
     ``x * sigmoid(2u)``, which is the same and faster (lesson 4).
     """
+    _check_input(x, "gelu")
     a = x.data
     square = a * a  # a product: a power, a**3, would take longer than all the rest
     gate = square * (-2 * _GELU_SCALE * _GELU_CUBIC)
@@ -181,6 +180,9 @@ def attention(qkv: Tensor, num_heads: int, causal: bool = True, cache=None) -> T
 
     Attention Is All You Need, Vaswani et al., 2017.
     """
+    _check_input(qkv, "attention")
+    if qkv.ndim < 2 or num_heads < 1 or qkv.shape[-1] % (3 * num_heads):
+        raise ValueError(f"{qkv.shape} is not (..., T, 3D) with D in num_heads={num_heads} parts")
     q, k, v = _split_heads(qkv.data, num_heads)  # each (B, H, T, D/H)
     q = q * (1 / math.sqrt(q.shape[-1]))
     if cache is not None:
@@ -196,7 +198,7 @@ def attention(qkv: Tensor, num_heads: int, causal: bool = True, cache=None) -> T
         d_scores = d_out @ v.swapaxes(-1, -2)  # (B, H, T, T), so far d_weights
         d_scores *= weights
         d_scores -= weights * _row_sums(d_scores)
-        d_qkv = np.empty_like(qkv.data)
+        d_qkv = np.empty(qkv.shape, qkv.dtype)
         d_q, d_k, d_v = _split_heads(d_qkv, num_heads)  # views: writing to them fills d_qkv
         np.multiply(d_scores @ k, 1 / math.sqrt(q.shape[-1]), out=d_q)
         np.matmul(d_scores.swapaxes(-1, -2), q, out=d_k)
@@ -257,6 +259,16 @@ def _constant(shape: tuple[int, ...], value: float, dtype: np.dtype) -> np.ndarr
     return constant
 
 
-def _check_last_axis(x: Tensor, dim: int, name: str) -> None:
-    if not x.ndim or x.shape[-1] != dim:
-        raise ValueError(f"{name} takes (..., {dim}), but the input has shape {x.shape}")
+def _stacked(x, axis: int, name: str) -> Tensor:
+    """``x`` as a tensor, from lists of scalar tensors too, with something along ``axis``."""
+    x = x if isinstance(x, Tensor) else stack(x)
+    if not -x.ndim <= axis < x.ndim or not x.shape[axis]:
+        raise ValueError(f"{name} needs at least one number along axis {axis}: shape {x.shape}")
+    return x
+
+
+def _check_input(x: Tensor, name: str, width: int | None = None) -> None:
+    if not isinstance(x, Tensor):
+        raise ValueError(f"{name} takes a Tensor, not {type(x).__name__}: Tensor({x!r:.60})")
+    if width is not None and x.shape[-1:] != (width,):
+        raise ValueError(f"{name} takes (..., {width}), but the input has shape {x.shape}")
