@@ -99,16 +99,13 @@ class NotebookPage:
         self.outside: list[str] = []
         host = urlsplit(server.url).netloc
 
-        def gate(route) -> None:
-            if urlsplit(route.request.url).netloc == host:
-                route.continue_()
-            else:
-                self.outside.append(route.request.url)
-                route.abort()
+        def check_host(url: str) -> None:
+            if urlsplit(url).scheme in ("http", "https", "ws", "wss") and urlsplit(url).netloc != host:
+                self.outside.append(url)
 
-        context.route(lambda url: url.startswith(("http:", "https:")), gate)
         self.page: Page = context.new_page()
-        self.page.on("websocket", lambda socket: self._check_socket(socket.url, host))
+        self.page.on("request", lambda request: check_host(request.url))
+        self.page.on("websocket", lambda socket: check_host(socket.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", self._note)
         self.page.goto(server.address(notebook))
@@ -117,10 +114,6 @@ class NotebookPage:
         self.page.wait_for_function(
             "() => jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
         )
-
-    def _check_socket(self, url: str, host: str) -> None:
-        if urlsplit(url).netloc != host:
-            self.outside.append(url)
 
     def _note(self, message) -> None:
         if message.type == "error":
@@ -201,7 +194,7 @@ class NotebookPage:
         )
 
     def close(self) -> None:
-        self.page.evaluate(
-            "() => jupyterapp.shell.currentWidget.sessionContext.shutdown()"
-        )
-        self.page.context.close()
+        """End the kernel and close the page, unless that was done before."""
+        if not self.page.is_closed():
+            self.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+            self.page.close()
