@@ -74,7 +74,7 @@ function build({ model, controls, picture, say }) {
 
   const list = element("div", { class: "minigpt-tokens", role: "listbox", tabindex: "0",
     "data-testid": "tokens", "aria-label": "tokens. Arrow keys select one." });
-  const facts = element("dl", { class: "minigpt-facts" });
+  const facts = element("dl", { class: "minigpt-token-facts" });
   const fact = (label, testid) => {
     const value = element("dd", { "data-testid": testid });
     facts.append(element("dt", {}, label), value);
