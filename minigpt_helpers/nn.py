@@ -20,7 +20,7 @@ from minigpt_helpers.functional import (
     layer_norm,
     linear,
 )
-from minigpt_helpers.text import check_rng
+from minigpt_helpers.text import check_ids, check_rng, check_sizes
 
 
 class Module:
@@ -83,6 +83,7 @@ class Linear(Module):
     """
 
     def __init__(self, in_features, out_features, *, std=None, rng=None, dtype=np.float64):
+        check_sizes(in_features=in_features, out_features=out_features)
         std = 1 / math.sqrt(in_features) if std is None else std
         self.weight = _normal(check_rng(rng), (in_features, out_features), std, dtype)
         self.bias = Tensor(np.zeros(out_features, dtype=dtype))
@@ -95,6 +96,7 @@ class Embedding(Module):
     """A table with one row of numbers for each id: ids ``(...)`` to ``(..., embedding_dim)``."""
 
     def __init__(self, num_embeddings, embedding_dim, *, std=0.1, rng=None, dtype=np.float64):
+        check_sizes(num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.weight = _normal(check_rng(rng), (num_embeddings, embedding_dim), std, dtype)
 
     def forward(self, ids) -> Tensor:
@@ -105,6 +107,7 @@ class LayerNorm(Module):
     """Mean 0 and variance 1 in each row of ``(..., dim)``, then a learnt scale and shift."""
 
     def __init__(self, dim, eps=1e-5, *, rng=None, dtype=np.float64):
+        check_sizes(dim=dim)
         self.eps = eps
         self.weight = Tensor(np.ones(dim, dtype=dtype))
         self.bias = Tensor(np.zeros(dim, dtype=dtype))
@@ -134,7 +137,8 @@ class SelfAttention(Module):
     """
 
     def __init__(self, embed_dim, num_heads=1, *, rng=None, dtype=np.float64):
-        if num_heads < 1 or embed_dim % num_heads:
+        check_sizes(embed_dim=embed_dim, num_heads=num_heads)
+        if embed_dim % num_heads:
             raise ValueError(
                 f"embed_dim={embed_dim} can't be split into num_heads={num_heads} equal heads: "
                 "num_heads must divide embed_dim"
@@ -184,12 +188,13 @@ class MiniGPT(Module):
         self, vocab_size, embed_dim, num_heads, num_layers, max_seq_len, *,
         rng=None, dtype=np.float64,
     ):
-        self.config = dict(vocab_size=vocab_size, embed_dim=embed_dim, num_heads=num_heads,
-                           num_layers=num_layers, max_seq_len=max_seq_len)
-        for name, value in self.config.items():
-            if not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
-            setattr(self, name, int(value))
+        sizes = dict(vocab_size=vocab_size, embed_dim=embed_dim, num_heads=num_heads,
+                     num_layers=num_layers, max_seq_len=max_seq_len)
+        check_sizes(**sizes)
+        if np.dtype(dtype).kind != "f":
+            raise ValueError(f"dtype must be a float type such as np.float32, not {dtype!r}")
+        self.config = {name: int(size) for name, size in sizes.items()}
+        vars(self).update(self.config)
         rng = check_rng(rng)
         self.token_embedding = Embedding(vocab_size, embed_dim, rng=rng, dtype=dtype)
         self.position_embedding = Embedding(max_seq_len, embed_dim, rng=rng, dtype=dtype)
@@ -212,7 +217,7 @@ class MiniGPT(Module):
 
     def embed(self, ids, start: int = 0) -> Tensor:
         """Token plus position embedding, ``(..., D)``; the first position is ``start``."""
-        ids = np.asarray(ids)
+        ids = ids if isinstance(ids, np.ndarray) else check_ids(ids, self.vocab_size)
         if ids.ndim not in (1, 2) or ids.size == 0:
             raise ValueError(f"the model takes ids of shape (T,) or (B, T), not {ids.shape}")
         seq_len = start + ids.shape[-1]

@@ -131,9 +131,7 @@ def get_batch(
     ``0 <= i <= N - T - 1`` equally likely: the target at each position is the next token.
     """
     data = _check_data(data)
-    for name, size in (("block_size", block_size), ("batch_size", batch_size)):
-        if not isinstance(size, (int, np.integer)) or size < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, not {size!r}")
+    check_sizes(block_size=block_size, batch_size=batch_size)
     if len(data) < block_size + 1:
         raise ValueError(
             f"the data has {len(data)} tokens, but block_size={block_size} needs at least "
@@ -144,6 +142,13 @@ def get_batch(
     starts = rng.integers(0, len(data) - block_size, size=batch_size)  # (B,)
     windows = data[starts[:, None] + np.arange(block_size + 1)]  # (B, T + 1)
     return windows[:, :-1].copy(), windows[:, 1:].copy()  # a change to x leaves y alone
+
+
+def check_sizes(**sizes: int) -> None:
+    """A ``ValueError`` that names the first of ``sizes`` that is no whole number above 0."""
+    for name, size in sizes.items():
+        if not isinstance(size, (int, np.integer)) or size < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, not {size!r}")
 
 
 def check_rng(rng: np.random.Generator | None) -> np.random.Generator:
