@@ -69,17 +69,18 @@ prediction(
 prediction(
     "predict_gradients",
     lesson=2,
-    answer=[-24, 16],
+    answer=[16, 4],
     tol=0.01,
     expects="two numbers in a list, such as [1.0, 2.0]: the gradients of a and of b",
-    hint="The gradient of m is 8. A product hands each side its gradient times the other side.",
+    hint="Start at the end: s = a*b + c is 2, and the slope of s² is 2s. The sum hands it on to "
+    "m = a*b. What does a product hand to each side?",
     near=[
-        ([16, -24], "These two have changed places: a gets the gradient times b."),
-        ([-3, 2], "These are the local slopes. Multiply each by the gradient that arrives at m."),
-        ([8, 8], "That is what a sum would hand on. m = a * b is a product."),
-        ([2, -3], "These are a and b themselves. Which number does each get from the other?"),
-        ([16, 24], "Look at the sign of b."),
-        ([24, 16], "Look at the sign of b."),
+        ([4, 16], "These two have changed places: a gets the gradient times b."),
+        ([4, 1], "These are the local slopes. Multiply each by the gradient that arrives at m."),
+        ([4, 4], "That is what a sum would hand on. m = a * b is a product."),
+        ([1, 4], "These are a and b themselves. Which number does each get from the other?"),
+        ([8, 2], "The gradient that arrives at m is the slope of s², which is 2s, not s."),
+        ([-24, 16], "That is the example above, with other numbers."),
     ],
 )
 
