@@ -29,7 +29,7 @@ import anywidget
 import traitlets
 from IPython.display import display
 
-from minigpt_helpers.plots import to_png, visible
+from minigpt_helpers.plots import new_figure, to_png, visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -128,10 +128,18 @@ class TeachingWidget(anywidget.AnyWidget):
         return f"{name}: run this cell to use the live widget; the picture shows its first state."
 
     def _ipython_display_(self) -> None:
-        figure, alt = self.still()
+        figure, alt = problem_picture(self.problem) if self.problem else self.still()
         display({"text/html": still_html(figure, alt), "text/plain": alt}, raw=True)
         data, metadata = self._repr_mimebundle_()
         display(data, metadata=metadata, raw=True)
+
+
+def problem_picture(problem: str) -> tuple[Figure, str]:
+    """What stands in the place of the picture when the constructor's own text cannot be used."""
+    figure, (axes,) = new_figure(9, 1.2)
+    axes.axis("off")
+    axes.text(0.5, 0.5, problem, ha="center", va="center", fontsize=14, wrap=True)
+    return figure, problem
 
 
 def still_html(figure: Figure, alt: str) -> str:

@@ -1,0 +1,162 @@
+"""The common base of the widgets: scripts, bad text, numbers out of range, what a cell shows."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import nbformat
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+
+from minigpt_helpers import widgets
+from minigpt_helpers.nn import MiniGPT
+from minigpt_helpers.plots import new_figure, to_png
+from minigpt_helpers.text import CharTokenizer
+from minigpt_helpers.widgets import _base
+from minigpt_helpers.widgets._base import Number, TeachingWidget, bundle, check_text, in_words
+
+SETUP = """\
+import numpy as np
+from minigpt_helpers import CharTokenizer, MiniGPT
+from minigpt_helpers.widgets import AttentionMaskExplorer, AttentionViewer, TemperatureExplorer
+tokenizer = CharTokenizer.from_text("the cat sat on the mat")
+model = MiniGPT(tokenizer.vocab_size, 16, 2, 2, 12, rng=np.random.default_rng(0))"""
+CELLS = [
+    "AttentionMaskExplorer()",
+    'AttentionMaskExplorer(model, tokenizer, "the cat")',
+    'TemperatureExplorer(model, tokenizer, "the ")',
+    'AttentionViewer(model, tokenizer, "the cat sat")',
+]
+
+
+class Plain(TeachingWidget):
+    """The least that a widget must define."""
+
+    _esm = "export default { render() {} }"
+    speed = Number(0.5, 2, 1.0).tag(sync=True)
+
+    def still(self):
+        return new_figure()[0], 'An empty picture, "quoted".'
+
+
+def test_scripts_hold_what_they_import_once_and_import_nothing():
+    script = bundle("attention_viewer.js")
+    assert not re.search(r"^import", script, re.MULTILINE)
+    for once in ("export function widget(", "export function heatMap(", "export function pairInWords("):
+        assert script.count(once) == 1
+    assert script.index("export function widget(") < script.index("export function heatMap(")
+    assert script.count("export default") == 1
+
+
+@pytest.mark.parametrize("path", sorted(_base.HERE.glob("*.[jc]s*")), ids=lambda path: path.name)
+def test_nothing_is_loaded_from_a_network(path):
+    source = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+    assert not re.search(r"https?:|import\(|fetch\(|@import|url\(|//cdn", source)
+
+
+def test_a_number_out_of_range_is_refused_with_the_range():
+    plain = Plain()
+    plain.speed = 2
+    assert plain.speed == 2.0
+    for bad in (0.4, 3, float("nan"), float("inf"), "fast", None, True):
+        with pytest.raises(ValueError, match="speed is") as refused:
+            plain.speed = bad
+        assert str(bad) in str(refused.value)
+    assert plain.speed == 2.0
+
+
+def test_characters_in_words():
+    assert [in_words(c) for c in "a \n\t"] == ['"a"', "space", "line break", "tab"]
+
+
+@pytest.mark.parametrize(
+    ("text", "used", "problem", "note"),
+    [
+        ("abc", "abc", "", ""),
+        ("", "", "empty", ""),
+        ("abcabc", "abca", "", "6 characters; only the first 4"),
+        ("abéc", "", '"é" (position 2)', ""),
+    ],
+)
+def test_text_is_checked_and_every_fault_explained(text, used, problem, note):
+    got = check_text(text, known=list("abc"), limit=4, keep="first")
+    assert got[0] == used
+    assert problem in got[1] and bool(problem) == bool(got[1])
+    assert note in got[2] and bool(note) == bool(got[2])
+
+
+def test_the_end_of_a_text_is_kept_where_asked_and_any_character_without_a_vocabulary():
+    assert check_text("abcdé", known=None, limit=2, keep="last")[0] == "dé"
+
+
+def test_a_cell_shows_a_picture_with_alt_text_and_the_live_view(monkeypatch):
+    shown = []
+    monkeypatch.setattr(_base, "display", lambda data, **kwargs: shown.append((data, kwargs)))
+    Plain()._ipython_display_()
+    (picture, _), (live, _) = shown
+    assert 'alt="An empty picture, &quot;quoted&quot;."' in picture["text/html"]
+    assert 'src="data:image/png;base64,' in picture["text/html"]
+    assert picture["text/plain"] == 'An empty picture, "quoted".'
+    assert "application/vnd.jupyter.widget-view+json" in live
+    assert live["text/plain"] == repr(Plain()), "the same for every object"
+
+
+def test_a_widget_that_starts_from_bad_text_shows_the_reason_as_its_picture(monkeypatch):
+    shown = []
+    monkeypatch.setattr(_base, "display", lambda data, **kwargs: shown.append(data))
+    plain = Plain()
+    plain.problem = "The text is empty."
+    plain._ipython_display_()
+    assert shown[0]["text/plain"] == "The text is empty." and len(shown) == 2
+
+
+@pytest.mark.parametrize("name", widgets.__all__)
+def test_every_widget_says_what_it_is(name):
+    widget = getattr(widgets, name)
+    assert issubclass(widget, TeachingWidget)
+    assert widget.__doc__ and widget.__doc__ != TeachingWidget.__doc__
+    assert 'export default widget("' + name + '"' in widget._esm
+
+
+def test_the_package_alone_loads_no_widgets():
+    code = (
+        "import sys, minigpt_helpers; "
+        "print([m for m in ('matplotlib', 'ipywidgets', 'IPython', 'anywidget') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_notebook_with_widgets_passes_strict_nbval(tmp_path, pytestconfig):
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(cell) for cell in [SETUP, *CELLS]]
+    )
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+    NotebookClient(notebook, timeout=60, store_widget_state=False).execute()
+    view = "application/vnd.jupyter.widget-view+json"
+    shown = [[set(output.data) for output in cell.outputs] for cell in notebook.cells[1:]]
+    assert shown == [[{"text/html", "text/plain"}, {view, "text/plain"}]] * len(CELLS)
+    nbformat.write(notebook, tmp_path / "widgets.ipynb")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "pytest", "-q", "--nbval", "--nbval-current-env", "-c", "pytest.ini",
+            f"--nbval-sanitize-with={pytestconfig.rootpath / 'tests' / 'nbval_sanitize.cfg'}",
+            "widgets.ipynb",
+        ],
+        capture_output=True, text=True, timeout=120, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert f"{len(CELLS) + 1} passed" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["AttentionMaskExplorer", "AttentionViewer", "TemperatureExplorer"])
+def test_stills_are_the_same_each_time(name):
+    tokenizer = CharTokenizer.from_text("the cat sat on the mat")
+    model = MiniGPT(tokenizer.vocab_size, 16, 2, 2, 12, rng=np.random.default_rng(0))
+    make = getattr(widgets, name)
+    (first, alt), (second, same_alt) = (make(model, tokenizer).still() for _ in range(2))
+    assert alt == same_alt and to_png(first) == to_png(second)

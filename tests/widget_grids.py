@@ -1,0 +1,145 @@
+"""The numbers that JavaScript must agree on with Python, for every widget that computes in both.
+
+A `Grid` names a function that a widget's script exports, and the calls: arguments for the script
+and what the pure Python function gives for them. `tests/test_widgets_js.py` runs the grids in Node,
+`tests/browser/test_js.py` in the browser. To add one, append to `grids()`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from minigpt_helpers.widgets import AttentionMaskExplorer, AttentionViewer, TemperatureExplorer
+from minigpt_helpers.widgets.attention_mask import mask_state, pair_in_words
+from minigpt_helpers.widgets.attention_viewer import viewer_state
+from minigpt_helpers.widgets.temperature import columns, temperature_state
+
+
+@dataclass
+class Grid:
+    widget: type  # its `_esm` is the script under test
+    function: str  # the name that the script exports
+    calls: list[tuple[list, object]]  # arguments in JavaScript, what Python gives
+
+    @property
+    def id(self) -> str:
+        return f"{self.widget.__name__}-{self.function}"
+
+    def arguments(self) -> str:
+        """The arguments of all calls as JSON for `DRIVER`."""
+        return json.dumps([arguments for arguments, _ in self.calls], default=typed)
+
+    def check(self, results: list) -> None:
+        """Compare what the script gave with what Python gives."""
+        assert len(results) == len(self.calls) > 0
+        for (arguments, expected), result in zip(self.calls, results):
+            compare(expected, result, f"{self.function}{arguments}"[:300])
+
+
+# Calls `name` of the module with each list of arguments. Arrays of numbers travel as
+# {"float64": [...]}, infinities as text.
+DRIVER = """
+function run(module, name, calls) {
+  const revive = (_, value) => (value?.float64 ? Float64Array.from(value.float64) : value);
+  const plain = (_, value) => ArrayBuffer.isView(value) ? Array.from(value)
+    : typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
+  return JSON.stringify(
+    JSON.parse(calls, revive).map((call) => module[name](...call)), plain);
+}
+"""
+
+
+def typed(array: np.ndarray) -> dict[str, list[float]]:
+    return {"float64": [float(x) for x in array.ravel()]}
+
+
+def compare(expected: object, result: object, where: str) -> None:
+    """Same keys, text and integers; floating-point numbers within a relative 1e-12."""
+    if isinstance(expected, dict):
+        assert set(result) == set(expected), where
+        for key in expected:
+            compare(expected[key], result[key], f"{where}: {key}")
+    elif isinstance(expected, np.ndarray):
+        values = [float(x.replace("Infinity", "inf")) if isinstance(x, str) else x for x in result]
+        np.testing.assert_allclose(
+            values, expected.ravel(), rtol=1e-12, atol=1e-300, err_msg=where
+        )
+    elif isinstance(expected, float):
+        assert math.isclose(result, expected, rel_tol=1e-12, abs_tol=1e-13), where
+    else:
+        assert result == json.loads(json.dumps(expected)), where
+
+
+def grids() -> list[Grid]:
+    return [mask_grid(), sentence_grid(), corner_grid(), viewer_grid(), *temperature_grids()]
+
+
+def mask_grid() -> Grid:
+    rng = np.random.default_rng(0)
+    calls = []
+    for size, causal, scale, temperature in itertools.product(
+        (1, 2, 8, 33), (True, False), (True, False), (0.1, 0.7, 1.0, 4.0)
+    ):
+        scores = 4 * rng.standard_normal((size, size))
+        state = {"causal": causal, "scale": scale, "temperature": temperature}
+        calls.append(
+            ([scores, size, {**state, "headDim": 8}], mask_state(scores, head_dim=8, **state))
+        )
+    huge = np.array([[1e4, -1e4], [-1e4, 1e4]])  # exp would overflow without the maximum
+    state = {"causal": False, "scale": False, "temperature": 0.1}
+    calls.append(([huge, 2, {**state, "headDim": 1}], mask_state(huge, head_dim=1, **state)))
+    return Grid(AttentionMaskExplorer, "maskState", calls)
+
+
+def sentence_grid() -> Grid:
+    tokens = ["t", " ", "\n", '"']
+    weights = np.random.default_rng(1).dirichlet(np.ones(4), size=4)
+    calls = [
+        ([tokens, weights, i, j, causal], pair_in_words(tokens, weights, i, j, causal))
+        for i, j, causal in itertools.product(range(4), range(4), (True, False))
+    ]
+    return Grid(AttentionMaskExplorer, "pairInWords", calls)
+
+
+def corner_grid() -> Grid:
+    scores = np.random.default_rng(2).standard_normal((2, 3, 5, 5))
+    calls = [
+        ([scores, [2, 3], 5, layer, head, length], scores[layer, head, :length, :length])
+        for layer, head, length in itertools.product(range(2), range(3), range(1, 6))
+    ]
+    return Grid(AttentionMaskExplorer, "corner", calls)
+
+
+def viewer_grid() -> Grid:
+    weights = np.random.default_rng(3).random((2, 3, 6, 6))
+    weights[1, 2, 5, :] = 0.25  # equal weights: from left to right
+    calls = [
+        ([weights, [2, 3], 6, layer, head, row], viewer_state(weights, layer, head, row))
+        for layer, head, row in itertools.product(range(2), range(3), range(6))
+    ]
+    return Grid(AttentionViewer, "viewerState", calls)
+
+
+def temperature_grids() -> list[Grid]:
+    rng = np.random.default_rng(4)
+    many = {
+        "two": np.array([0.5, -0.5]),
+        "twenty-seven": 3 * rng.standard_normal(27),
+        "equal ones": np.array([1.0, 2.0, 2.0, 1.0, 2.0, 0.0]),
+        "huge": np.array([1e5, 1e5 - 3, -1e5, 0.0]),
+    }
+    calls = [
+        ([logits, temperature, top_k], temperature_state(logits, temperature, top_k))
+        for logits, temperature in itertools.product(many.values(), (0, 0.05, 0.5, 1.0, 3.0))
+        for top_k in (1, 2, 4, 100)
+    ]
+    split = [([list(range(n))], list(columns(np.arange(n)))) for n in (1, 15, 16, 17, 90)]
+    return [
+        Grid(TemperatureExplorer, "temperatureState", calls),
+        Grid(TemperatureExplorer, "columns", split),
+    ]
