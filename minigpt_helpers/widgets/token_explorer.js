@@ -11,7 +11,7 @@ export function tokenState(text, chars) {
   const ids = letters.map((char) => toId.get(char) ?? UNKNOWN);
   return {
     ids,
-    codePoints: letters.map((char) => char.codePointAt(0)),
+    codes: letters.map((char) => char.codePointAt(0)),
     distinct: new Set(letters).size,
     unknown: ids.filter((id) => id === UNKNOWN).length,
     decoded: ids.map((id) => (id === UNKNOWN ? "\ufffd" : chars[id])).join(""),
@@ -106,7 +106,7 @@ function build({ model, controls, picture, say }) {
     boxes = letters.map((char, i) => {
       const id = state.ids[i];
       const known = id !== UNKNOWN;
-      const below = known ? String(id) : `? ${hex(state.codePoints[i])}`;
+      const below = known ? String(id) : `? ${hex(state.codes[i])}`;
       const box = element("div", { class: "minigpt-token", role: "option", id: `${name}-${i}`,
         "aria-label": tokenInWords(letters.join(""), state.ids, i), "data-id": id },
         element("b", {}, sign(char)), element("span", {}, below));

@@ -29,15 +29,15 @@ COMBINING = range(0x300, 0x370)  # accents without a letter: they need a circle 
 def token_state(text: str, chars: list[str]) -> dict[str, object]:
     """The tokens of `text` (N characters) under the vocabulary `chars` (V characters).
 
-    Returns `ids` (N,), with -1 for a character that `chars` does not have; `code_points` (N,);
-    `distinct`, the number of different characters; `unknown`, how many of the N have no id; and
-    `decoded`, the text that the ids give back, with the sign � in the place of an unknown one.
+    Returns `ids` (N,), with -1 for a character that `chars` does not have; `codes` (N,), the code
+    points; `distinct`, the number of different characters; `unknown`, how many of the N have no id;
+    and `decoded`, the text that the ids give back, with the sign � in place of an unknown one.
     """
     to_id = {char: i for i, char in enumerate(chars)}
     ids = [to_id.get(char, UNKNOWN) for char in text]
     return {
         "ids": np.array(ids, dtype=np.int64),
-        "code_points": np.array([ord(char) for char in text], dtype=np.int64),
+        "codes": np.array([ord(char) for char in text], dtype=np.int64),
         "distinct": len(set(text)),
         "unknown": ids.count(UNKNOWN),
         "decoded": "".join("\ufffd" if i == UNKNOWN else chars[i] for i in ids),

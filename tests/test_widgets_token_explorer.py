@@ -1,0 +1,165 @@
+"""The token explorer: its pure function, what it says and draws, and JavaScript beside Python."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import warnings
+
+import numpy as np
+import pytest
+from widget_grids import DRIVER, Grid
+
+from minigpt_helpers import CharTokenizer
+from minigpt_helpers.plots import to_png
+from minigpt_helpers.widgets.token_explorer import (
+    LONGEST,
+    TokenExplorer,
+    counts_in_words,
+    round_trip_in_words,
+    sign,
+    token_in_words,
+    token_state,
+)
+
+NODE = shutil.which("node")
+TOKENIZER = CharTokenizer.from_text("the cat sat on\nthe mat")
+TEXTS = [
+    "", "t", "the cat", "The Cat!", "\n\n", "a\tb", "zoë", "zoe\u0308", "🙂 x 🙂",
+    "\u00a0\u200b\ufeff", "it's \"q\" \\ $x$ <b>", "猫a猫", "e\u0301\n" * 30, "at" * 300,
+]  # fmt: skip
+
+
+def test_ids_are_the_tokenizers_and_the_round_trip_is_exact():
+    text = "the mat\nsat on the cat"
+    state = token_state(text, TOKENIZER.chars)
+    assert state["ids"].tolist() == TOKENIZER.encode(text)
+    assert state["decoded"] == TOKENIZER.decode(state["ids"]) == text
+    assert state["unknown"] == 0 and state["distinct"] == len(set(text))
+    assert state["codes"].tolist() == [ord(char) for char in text]
+
+
+def test_unknown_characters_have_no_id_and_are_counted():
+    state = token_state("Tat é🙂", TOKENIZER.chars)
+    assert [i for i, token in enumerate(state["ids"]) if token == -1] == [0, 4, 5]
+    assert state["unknown"] == 3
+    assert state["decoded"] == "\ufffdat \ufffd\ufffd"
+    assert state["codes"][-1] == 0x1F642
+    with pytest.raises(ValueError, match="'T'"):
+        TOKENIZER.encode("Tat")
+
+
+def test_sentences():
+    ids = token_state("a \né", TOKENIZER.chars)["ids"]
+    assert token_in_words("a \né", ids, 0) == 'position 0: "a", id 2, code point U+0061 = 97'
+    assert token_in_words("a \né", ids, 1) == "position 1: space, id 1, code point U+0020 = 32"
+    assert token_in_words("a \né", ids, 2) == "position 2: line break, id 0, code point U+000A = 10"
+    assert token_in_words("a \né", ids, 3) == (
+        'position 3: "é", code point U+00E9 = 233, is not in the vocabulary: no id'
+    )
+    one, three = token_state("t", TOKENIZER.chars), token_state("tXt", TOKENIZER.chars)
+    assert counts_in_words(one, 11) == "1 token, 1 different, 0 unknown; the vocabulary has 11"
+    assert counts_in_words(three, 11) == "3 tokens, 2 different, 1 unknown; the vocabulary has 11"
+    assert "same text" in round_trip_in_words(one)
+    assert "encode refuses" in round_trip_in_words(three)
+
+
+def test_every_character_can_be_seen():
+    assert [sign(char) for char in " \n\t"] == ["␣", "↵", "⇥"]
+    assert sign("a") == "a" and sign("🙂") == "🙂"
+    assert sign("\u00a0") == sign("\u200b") == sign("\0") == "□"
+    assert sign("\u0301") == "\u25cc\u0301"
+
+
+def test_the_widget_starts_with_the_text_and_follows_it():
+    widget = TokenExplorer(TOKENIZER, "the cat")
+    assert widget.state()["ids"].tolist() == TOKENIZER.encode("the cat")
+    widget.selected = 6
+    widget.text = "at"
+    assert widget.selected == 1, "the selection stays inside the text"
+    widget.text = "x" * (LONGEST + 5)
+    assert f"{LONGEST + 5} characters; only the first {LONGEST}" in widget.note
+    widget.text = ""
+    assert "empty" in widget.problem and widget.selected == 0
+    widget.text = "cat"
+    assert widget.problem == widget.note == ""
+
+
+@pytest.mark.parametrize("bad", [-1, 7, LONGEST])
+def test_a_selection_out_of_range_is_refused(bad):
+    widget = TokenExplorer(TOKENIZER, "the cat")
+    with pytest.raises(ValueError, match=f"selected is {bad}; choose a value from 0 to 6"):
+        widget.selected = bad
+
+
+def test_something_without_a_vocabulary_is_refused():
+    with pytest.raises(ValueError, match="takes a tokenizer first"):
+        TokenExplorer("the cat")
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_any_text_can_be_drawn_without_a_warning(text):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure, alt = TokenExplorer(TOKENIZER, text).still()
+        first = to_png(figure)
+        assert to_png(TokenExplorer(TOKENIZER, text).still()[0]) == first
+    assert repr(text[:40]) in alt
+    assert counts_in_words(token_state(text, TOKENIZER.chars), TOKENIZER.vocab_size) in alt
+
+
+def test_the_picture_tells_each_token():
+    alt = TokenExplorer(TOKENIZER, "at X").still()[1]
+    assert '"a" 2, "t" 10, space 1, "X" unknown' in alt
+
+
+def grids() -> list[Grid]:
+    chars = TOKENIZER.chars
+    states = [token_state(text, chars) for text in TEXTS]
+    sentences = [
+        ([text, state["ids"].tolist(), i], token_in_words(text, state["ids"], i))
+        for text, state in zip(TEXTS, states)
+        for i in range(min(len(text), 12))
+    ]
+    plain = [
+        {"ids": state["ids"].tolist(), "distinct": state["distinct"], "unknown": state["unknown"]}
+        for state in states
+    ]
+    letters = sorted(set("".join(TEXTS)) | {chr(code) for code in range(0x180)})
+    return [
+        Grid(TokenExplorer, "tokenState", [([t, chars], s) for t, s in zip(TEXTS, states)]),
+        Grid(TokenExplorer, "tokenInWords", sentences),
+        Grid(
+            TokenExplorer, "countsInWords",
+            [([p, 11], counts_in_words(s, 11)) for p, s in zip(plain, states)],
+        ),
+        Grid(
+            TokenExplorer, "roundTripInWords",
+            [([p], round_trip_in_words(s)) for p, s in zip(plain, states)],
+        ),
+        Grid(TokenExplorer, "sign", [([char], sign(char)) for char in letters]),
+    ]  # fmt: skip
+
+
+@pytest.mark.skipif(NODE is None, reason="node was not found")
+@pytest.mark.parametrize("grid", grids(), ids=lambda grid: grid.id)
+def test_javascript_agrees_with_python(grid, tmp_path):
+    (tmp_path / "widget.mjs").write_text(grid.widget._esm, encoding="utf-8")
+    (tmp_path / "calls.json").write_text(grid.arguments(), encoding="utf-8")
+    (tmp_path / "main.mjs").write_text(
+        'import { readFileSync } from "node:fs";\nimport * as widget from "./widget.mjs";\n'
+        + DRIVER
+        + f'console.log(run(widget, "{grid.function}", readFileSync("calls.json", "utf-8")));\n',
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [NODE, "main.mjs"], cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    grid.check(json.loads(done.stdout))
+
+
+def test_a_text_of_many_tokens_keeps_all_its_ids():
+    assert len(token_state("at" * 5000, TOKENIZER.chars)["ids"]) == 10_000
+    assert np.array_equal(token_state("at", TOKENIZER.chars)["ids"], [2, 10])
