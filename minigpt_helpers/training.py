@@ -7,13 +7,14 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from minigpt_helpers.autograd import Tensor, no_grad
 from minigpt_helpers.functional import cross_entropy_loss
-from minigpt_helpers.text import check_rng, get_batch
+from minigpt_helpers.text import check_rng, check_sizes, get_batch
 
 
 class Optimizer:
@@ -24,20 +25,28 @@ class Optimizer:
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float):
-        self.params = list(params)
-        if not self.params:
-            raise ValueError("an optimizer needs at least one parameter, but got none")
-        if not (np.isfinite(lr) and lr >= 0):
-            raise ValueError(f"lr must be a number of at least 0, not {lr}")
+        listed = isinstance(params, Iterable) and not isinstance(params, Tensor)
+        self.params = list(params) if listed else []
+        if not self.params or not all(isinstance(p, Tensor) for p in self.params):
+            raise ValueError(
+                f"an optimizer takes a list of tensors, model.parameters(), not {params!r:.80}"
+            )
         _keep_freed_memory()
-        self.lr = lr
+        self.lr = _check_lr(lr)
         self.num_steps = 0
         self.flat = np.empty(sum(p.size for p in self.params), dtype=self.params[0].dtype)
         self.flat_grad = np.empty_like(self.flat)
+        self._cut()
+
+    def _cut(self) -> None:
         ends = np.cumsum([p.size for p in self.params])
         self._views = [
             self.flat[end - p.size : end].reshape(p.shape) for p, end in zip(self.params, ends)
         ]
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        self._cut()  # a copy, by copy.deepcopy or pickle, has views into its own vector
 
     def zero_grad(self) -> None:
         """Sets every gradient to zero; without it they would add up over the steps."""
@@ -57,6 +66,12 @@ class Optimizer:
     def update(self, flat: np.ndarray, grad: np.ndarray) -> None:
         """The optimiser's own rule: changes ``flat`` ``(P,)`` in place; may use ``grad`` up."""
         raise NotImplementedError("SGD and AdamW say how to update")
+
+
+def _check_lr(lr: float) -> float:
+    if not (isinstance(lr, Real) and 0 <= lr < math.inf):
+        raise ValueError(f"lr must be a number of at least 0, not {lr!r}")
+    return lr
 
 
 def _keep_freed_memory() -> None:
@@ -119,6 +134,8 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
     """Scales all gradients together so that their norm is at most ``max_norm``; returns the norm
     before. On the difficulty of training RNNs, Pascanu et al., 2013.
     """
+    if not (isinstance(max_norm, Real) and max_norm > 0):
+        raise ValueError(f"max_norm (grad_clip) must be above 0, math.inf at most: {max_norm!r}")
     params = list(params)
     norm = math.sqrt(sum(float(np.vdot(p.grad, p.grad)) for p in params))
     if norm > max_norm:
@@ -135,7 +152,8 @@ def cosine_schedule(
 
     SGDR, Loshchilov and Hutter, 2017.
     """
-    if not 0 <= warmup_steps < total_steps:
+    _check_lr(lr), _check_lr(min_lr), check_sizes(total_steps=total_steps)
+    if not (isinstance(warmup_steps, Real) and 0 <= warmup_steps < total_steps):
         raise ValueError(f"warmup_steps={warmup_steps} must be below total_steps={total_steps}")
 
     def schedule(step: int) -> float:
@@ -153,6 +171,7 @@ def evaluate(model, data, block_size: int, max_windows: int = 256, batch_size: i
     The windows lie one after the other and cover all of the data; where there are more than
     ``max_windows``, that many of them, evenly spread.
     """
+    check_sizes(block_size=block_size, max_windows=max_windows, batch_size=batch_size)
     data = np.asarray(data)
     if len(data) < block_size + 1:
         raise ValueError(f"{len(data)} tokens are too few for a block_size of {block_size}")
@@ -248,9 +267,12 @@ def train(
     """
     if not isinstance(steps, (int, np.integer)) or steps < 0:
         raise ValueError(f"steps must be a whole number of at least 0, not {steps!r}")
+    check_sizes(eval_every=eval_every)
     rng = check_rng(rng)
     block_size = model.max_seq_len if block_size is None else block_size
     optimizer = AdamW(model.parameters()) if optimizer is None else optimizer
+    if not {id(p) for p in optimizer.params} & {id(p) for p in model.parameters()}:
+        raise ValueError("the optimizer holds no parameter of this model: make one for it")
     if not callable(lr):
         constant = optimizer.lr if lr is None else lr
         lr = lambda step: constant  # noqa: E731
@@ -260,16 +282,17 @@ def train(
     def measure(step: int) -> float | None:
         if val_data is None:
             return None
+        loss = evaluate(model, val_data, block_size)
         history.val_steps.append(step)
-        history.val_loss.append(evaluate(model, val_data, block_size))
-        return history.val_loss[-1]
+        history.val_loss.append(loss)
+        return loss
 
     # Numbers that overflow need no warning from numpy: a loss that is not finite ends the run.
     with threadpool_limits(limits=1, user_api="blas"), np.errstate(over="ignore", invalid="ignore"):
         try:
             measure(first - 1)
             for step in range(first, last + 1):
-                optimizer.lr = lr(step)
+                optimizer.lr = _check_lr(lr(step))
                 x, y = get_batch(data, block_size, batch_size, rng)  # (B, T) each
                 loss = cross_entropy_loss(model(x), y)
                 optimizer.zero_grad()
