@@ -14,9 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigpt_helpers.widgets import AttentionMaskExplorer, AttentionViewer, TemperatureExplorer
+from minigpt_helpers.widgets import (
+    AttentionMaskExplorer,
+    AttentionViewer,
+    GraphExplorer,
+    TemperatureExplorer,
+)
 from minigpt_helpers.widgets.attention_mask import mask_state, pair_in_words
 from minigpt_helpers.widgets.attention_viewer import viewer_state
+from minigpt_helpers.widgets.graph_explorer import graph_state, shown_at
 from minigpt_helpers.widgets.temperature import columns, temperature_state
 
 
@@ -76,7 +82,7 @@ def compare(expected: object, result: object, where: str) -> None:
 
 
 def grids() -> list[Grid]:
-    return [mask_grid(), sentence_grid(), corner_grid(), viewer_grid(), *temperature_grids()]
+    return [mask_grid(), sentence_grid(), corner_grid(), viewer_grid(), graph_grid(), *temperature_grids()]
 
 
 def mask_grid() -> Grid:
@@ -123,6 +129,19 @@ def viewer_grid() -> Grid:
         for layer, head, row in itertools.product(range(2), range(3), range(6))
     ]
     return Grid(AttentionViewer, "viewerState", calls)
+
+
+def graph_grid() -> Grid:
+    graphs = [
+        graph_state(expression, {"a": 2.0, "b": -3.0, "c": 10.0})
+        for expression in ("a", "(a*b + c).tanh()", "d = a*2; d + d*c", "2 - 1/c + a*a*b.relu()")
+    ]
+    calls = [
+        ([graph, step], shown_at(graph, step))
+        for graph in graphs
+        for step in range(len(graph["steps"]))
+    ]
+    return Grid(GraphExplorer, "shownAt", calls)
 
 
 def temperature_grids() -> list[Grid]:

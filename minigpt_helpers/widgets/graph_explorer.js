@@ -13,6 +13,15 @@ function svg(tag, attributes, ...children) {
   return node;
 }
 
+// The same as `shown_at` in graph_explorer.py.
+export function shownAt({ nodes, steps }, step) {
+  return nodes.map((node, i) => ({
+    value: node.appears <= step ? node.shown : "?",
+    grad: node.kind === "number" ? "" : steps[step].grads[i],
+    active: steps[step].node === i,
+  }));
+}
+
 // One number box a leaf. They stay in place while the names do, so that typing is not disturbed.
 function leafBoxes(model) {
   const row = element("div", { class: "minigpt-leaves", role: "group", "aria-label": "values" });
@@ -66,9 +75,10 @@ function build({ model, controls, picture, say }) {
   picture.append(graphBox);
 
   return function draw(width) {
-    const { nodes, edges, steps } = model.get("graph");
+    const graph = model.get("graph");
+    const { nodes, edges } = graph;
     const step = Math.min(model.get("step"), lastStep());
-    const now = steps[step];
+    const now = graph.steps[step];
     const columns = 1 + Math.max(...nodes.map((node) => node.column));
     const top = Math.min(...nodes.map((node) => node.row));
     const rows = 1 + Math.max(...nodes.map((node) => node.row)) - top;
@@ -86,11 +96,8 @@ function build({ model, controls, picture, say }) {
       if (shares.has(i)) labels.push(shareLabel(points, shares.get(i)));
       return svg("path", { d: curve(points), class: shares.has(i) ? "minigpt-active" : "" });
     });
-    const boxes = nodes.map((node, i) => nodeBox(node, place([node.column, node.row]), {
-      value: node.appears <= step ? node.shown : "?",
-      grad: now.grads[i],
-      active: now.node === i,
-    }));
+    const says = shownAt(graph, step);
+    const boxes = nodes.map((node, i) => nodeBox(node, place([node.column, node.row]), says[i]));
     const size = { width: columns * pitch, height: rows * PITCH.down };
     graphBox.replaceChildren(
       svg("svg", { ...size, "aria-hidden": "true" }, ...lines, ...boxes, ...labels));
@@ -134,7 +141,7 @@ function nodeBox(node, [x, y], { value, grad, active }) {
     svg("title", {}, node.text),
     svg("rect", { x: x - width / 2, y: y - height / 2, width, height, rx: 5 }),
     line("title", -18, node.title), line("value", 6, value),
-    line("grad", 29, grad && node.kind !== "number" ? `grad ${grad}` : ""));
+    line("grad", 29, grad && `grad ${grad}`));
 }
 
 export default widget("GraphExplorer", build);

@@ -332,6 +332,20 @@ def _texts(grads: list[float | None]) -> list[str]:
     return ["" if grad is None else number(grad) for grad in grads]
 
 
+def shown_at(graph: dict, step: int) -> list[dict]:
+    """What each box of `graph_state` says at one step: `value` ("?": not yet worked out), `grad`
+    (empty: none yet) and `active`, whether this step works on it."""
+    now = graph["steps"][step]
+    return [
+        {
+            "value": node["shown"] if node["appears"] <= step else "?",
+            "grad": "" if node["kind"] == "number" else grad,
+            "active": index == now["node"],
+        }
+        for index, (node, grad) in enumerate(zip(graph["nodes"], now["grads"]))
+    ]
+
+
 # ---- where the boxes stand ----------------------------------------------------------------------
 
 
@@ -490,20 +504,20 @@ def draw_graph(graph: dict, step: int) -> tuple[Figure, str]:
                 *zip(*path), color=ORANGE if i in shares else "#888888", zorder=1,
                 linewidth=2.6 if i in shares else 1.4,
             )
-        for i, node in enumerate(nodes):
-            grad = now["grads"][i] if node["kind"] != "number" else ""
-            value = node["shown"] if node["appears"] <= step else "?"
-            x, y, active = node["column"], node["row"], i == now["node"]
+        for node, says in zip(nodes, shown_at(graph, step)):
+            x, y = node["column"], node["row"]
             axes.add_patch(mpl.patches.FancyBboxPatch(
                 (x - 0.34, y - 0.38), 0.68, 0.76, boxstyle="round,pad=0.02", zorder=2,
                 facecolor="#eef4fa" if node["appears"] else "white",
-                edgecolor=ORANGE if active else "#555555", linewidth=3 if active else 1.2,
+                edgecolor=ORANGE if says["active"] else "#555555",
+                linewidth=3 if says["active"] else 1.2,
             ))  # fmt: skip
             look = {"ha": "center", "va": "center", "zorder": 3, "fontsize": 12}
             axes.text(x, y - 0.24, node["title"], weight="bold", **look)
-            axes.text(x, y + 0.01, value, color=BLUE, **look)
-            axes.text(x, y + 0.25, f"grad {grad}" if grad else "", color=ORANGE, **look)
-    known = [f"{n['text']} = {n['shown']}" for n in nodes if n["appears"] <= step and n["kind"] != "number"]
-    slopes = [f"{n['text']}: {g}" for n, g in zip(nodes, now["grads"]) if g and n["kind"] != "number"]
-    alt = f"Computation graph with {len(nodes)} nodes, inputs at the left. Values: {', '.join(known)}."
-    return figure, alt + (f" Gradients: {', '.join(slopes)}." if slopes else " No gradients yet.")
+            axes.text(x, y + 0.01, says["value"], color=BLUE, **look)
+            axes.text(x, y + 0.25, says["grad"] and f"grad {says['grad']}", color=ORANGE, **look)
+    inner = [(n["text"], says) for n, says in zip(nodes, shown_at(graph, step)) if n["grad"] is not None]
+    known = ", ".join(f"{text} = {says['value']}" for text, says in inner if says["value"] != "?")
+    slopes = ", ".join(f"{text}: {says['grad']}" for text, says in inner if says["grad"])
+    alt = f"Computation graph with {len(nodes)} nodes, inputs at the left. Values: {known}."
+    return figure, alt + (f" Gradients: {slopes}." if slopes else " No gradients yet.")
