@@ -181,7 +181,7 @@ WRONG = [
     ("leaky_scores", np.array([[0.0, 0.0], [-50.0, -50.0]]), "not the last one"),
     ("is_causal", lambda layer, x: True, "Compare the outputs"),
     ("is_causal", lambda layer, x: False, "Compare only the outputs before"),
-    ("is_causal", lambda layer, x: np.array_equal(layer(x * 2), layer(x)), "only the outputs before"),
+    ("is_causal", lambda layer, x: np.array_equal(layer(x * 2), layer(x)), "outputs before"),
     ("is_causal", lambda layer, x: layer(x), ""),
     ("merge_heads", lambda x: x.reshape(x.shape[1], -1), "Bring the axes into the order"),
     ("merge_heads", lambda x: x.transpose(1, 2, 0).reshape(x.shape[1], -1), "alternate"),
@@ -190,19 +190,19 @@ WRONG = [
     ("merge_heads", lambda x: x.mean(axis=0), "averaged"),
     ("two_back_queries", lambda T: 50 * np.eye(T, k=-1), "It looks one back"),
     ("two_back_queries", lambda T: 50 * np.eye(T, k=2), "two ahead"),
-    ("two_back_queries", lambda T: np.eye(T, k=-2), "not sharply enough"),
+    ("two_back_queries", lambda T: np.eye(T, k=-2), "not sharp enough"),
     ("two_back_queries", lambda T: 50 * np.eye(T + 2, k=-2), "expected shape"),
     ("two_back_queries", lambda T: 50 * np.eye(T), "Where does each row"),
     ("attention_gradients", gradients_with(lambda w, g, root: slope(w, g)), "scale is missing"),
-    ("attention_gradients", gradients_with(lambda w, g, root: slope(w, g) / root**2), "divide by d"),
+    ("attention_gradients", gradients_with(lambda w, g, root: slope(w, g) / root**2), "by d"),
     ("attention_gradients", gradients_with(lambda w, g, root: g / root), "slope of the softmax is"),
     ("attention_gradients", gradients_with(lambda w, g, root: w * g / root), "a second part"),
-    ("attention_gradients", gradients_with(lambda w, g, root: slope(w, g, 0) / root), "along a row"),
+    ("attention_gradients", gradients_with(lambda w, g, root: slope(w, g, 0) / root), "a row"),
     ("attention_gradients", lambda *args: _gradients(*args[:3], args[4])[0], "three arrays"),
     ("attention_gradients", gradients_with(lambda w, g, root: slope(w, g) / root,
      lambda w, d_out: w @ d_out), "weights.T @ d_out"),
     ("predict_cost_factor", 8, "fill a square"),
-    ("predict_cost_factor", 16, "square of its side"),
+    ("predict_cost_factor", 16, "square of the side"),
     ("predict_cost_factor", 1024**2, "By what factor"),
     ("predict_cost_factor", 7, "and the area"),
 ]  # fmt: skip
@@ -271,8 +271,8 @@ def test_each_sly_leak_is_found_by_the_test_of_the_test():
     for wrong, hint in [
         (only_the_last, "Try every position"),
         (with_tolerance, "np.allclose forgives"),
-        (first_output_alone, "right before the changed place"),
-        (skips_the_place_before, "right before the changed place"),
+        (first_output_alone, "right before it"),
+        (skips_the_place_before, "right before it"),
     ]:
         result = checks.is_causal(wrong)
         assert not result.passed and 0 < result.score < 1

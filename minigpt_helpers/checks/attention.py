@@ -239,7 +239,7 @@ def leaky_scores(case, scores):
     with case("a square array of finite scores"):
         expect(scores.ndim == 2 and scores.shape[0] == scores.shape[1] and len(scores) > 1, (
             f"your scores have shape {scores.shape}"
-        ), "One row for each position that looks, one column for each position looked at.")  # fmt: skip
+        ), "One row for each position that looks, one column for each looked at.")  # fmt: skip
         expect(np.isfinite(scores).all(), "your scores hold an infinity or a NaN", (
             "With infinite scores everything breaks. Find ordinary numbers that do."
         ))  # fmt: skip
@@ -295,9 +295,9 @@ def is_causal(case, is_causal):
             expect(got, "expected True, got False", only_earlier)
     hints = [
         "Compare the outputs before the place you changed.",
-        "Compare all outputs before the changed place, also the one right before the changed place.",
+        "Compare all outputs before the changed place, also the one right before it.",
         "A leak may come from the last position. Change that one, too, and look at the first.",
-        "Compare all outputs before the changed place, also the one right before the changed place.",
+        "Compare all outputs before the changed place, also the one right before it.",
         "Try every position as the changed one, not the last alone.",
         "np.allclose forgives small differences. np.array_equal does not.",
     ]
@@ -363,7 +363,7 @@ def two_back_queries(case, two_back_queries):
             elif (looks == t - 1).all():
                 hint = "It looks one back. You need two."
             elif (looks == t - 2).all():
-                hint = "It looks at the right place, but not sharply enough: make the queries larger."
+                hint = "The place is right, but it is not sharp enough: make the queries larger."
             worst = int(target.argmin())
             expect(target.min() >= 0.9, (
                 f"position {t[worst]} gives {target[worst]:.2f} of its weight to position "
@@ -432,7 +432,7 @@ prediction(
     hint="The scores are a square of side T. By what factor does the side grow, and the area?",
     near=[
         (8, "The side grows by 8. The scores fill a square."),
-        (16, "The text is 8 times as long. The area of a square grows with the square of its side."),
+        (16, "The text is 8 times as long; an area grows with the square of the side."),
         (1048576, "That is how many scores there are. By what factor did they grow?"),
     ],
 )
