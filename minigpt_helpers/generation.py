@@ -23,6 +23,8 @@ def next_token_probs(
     """
     _check_sampling(temperature, top_k)
     logits = np.asarray(logits, dtype=np.float64)
+    if logits.ndim != 1 or not logits.size or not np.isfinite(logits.max()):
+        raise ValueError(f"the logits must be one row of finite numbers, not {logits!r:.80}")
     probs = np.zeros_like(logits)
     if temperature == 0:
         probs[np.argmax(logits)] = 1.0
@@ -97,7 +99,7 @@ def _cached_logits(model, ids: list[int]) -> Iterator[np.ndarray]:
 def _check_sampling(temperature: float, top_k: int | None) -> None:
     try:
         usable = math.isfinite(temperature) and temperature >= 0
-    except TypeError:
+    except (TypeError, OverflowError):
         usable = False
     if not usable:
         raise ValueError(
