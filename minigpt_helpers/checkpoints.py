@@ -32,6 +32,8 @@ def save_checkpoint(path: str | os.PathLike, model: MiniGPT, tokenizer: CharToke
     _check_fit(model.vocab_size, tokenizer.vocab_size, "can't save")
     if not path.parent.is_dir():
         raise MissingFileError(f"there is no folder {str(path.parent)!r} to save {path.name!r} in")
+    if path.is_dir():
+        raise ValueError(f"{str(path)!r} is a folder. Add the name of a file to it.")
     header = {
         "format": _FORMAT,
         "config": json.dumps(model.config),
@@ -77,6 +79,12 @@ def load_checkpoint(path: str | os.PathLike) -> tuple[MiniGPT, CharTokenizer]:
         dtype = state["head.weight"].dtype
         tokenizer = CharTokenizer(chars)
         _check_fit(config["vocab_size"], tokenizer.vocab_size, "can't load")
+        vocab_size, embed_dim = state["token_embedding.weight"].shape
+        layers = {name.split(".")[1] for name in state if name.startswith("blocks.")}
+        found = dict(vocab_size=vocab_size, embed_dim=embed_dim, num_layers=len(layers),
+                     max_seq_len=len(state["position_embedding.weight"]))
+        if config | found != config:  # asked first: a model of any size might be claimed
+            raise ValueError(f"the configuration is {config}, but the parameters are of {found}")
         model = MiniGPT(**config, rng=np.random.default_rng(0), dtype=dtype)
         model.load_state_dict(state)
     except (KeyError, TypeError, ValueError) as error:
