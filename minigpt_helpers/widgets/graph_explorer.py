@@ -120,7 +120,8 @@ class _Reader:
         self.names[name] = index
         node = self.nodes[index]
         if not node.is_input:
-            node.title, node.text = f"{name} = {node.title}", name
+            both = f"{name} = {node.title}"
+            node.title, node.text = both if len(both) <= 11 else name, name
 
     def _visit(self, tree: ast.expr) -> int:
         match tree:
