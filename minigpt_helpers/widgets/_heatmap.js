@@ -33,6 +33,7 @@ export function heatMap({ testid, label, pick, hover, style }) {
     if (!(event.key in moves)) return;
     event.preventDefault();
     const [down, right] = moves[event.key];
+    hover(null, null);   // the keys speak now, wherever the mouse was left
     const clamp = (place) => Math.min(Math.max(place, 0), shown.count - 1);
     pick(clamp(shown.row + down), clamp(shown.column + right));
   };

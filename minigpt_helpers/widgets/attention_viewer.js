@@ -48,6 +48,7 @@ function build({ model, controls, picture, say, redraw, style }) {
     const to = { ArrowLeft: row - 1, ArrowRight: row + 1, Home: 0, End: last }[event.key];
     if (to === undefined) return;
     event.preventDefault();
+    hover(null, null);   // the keys speak now, wherever the mouse was left
     change(model, { row: Math.min(Math.max(to, 0), last) });
   };
   const placeOf = (event) => {

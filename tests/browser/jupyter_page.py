@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -192,6 +193,60 @@ class NotebookPage:
             }""",
             code,
         )
+
+    def drag(self, slider: Locator, to: float) -> None:
+        """Drag the knob of a slider with the mouse in small steps; 0 is its left end, 1 its right."""
+        slider.scroll_into_view_if_needed()
+        box = slider.bounding_box()
+        low, high, value = (
+            float(slider.evaluate(f"(input) => input.{name}")) for name in ("min", "max", "value")
+        )
+        knob = 16
+        at = lambda part: box["x"] + knob / 2 + part * (box["width"] - knob)  # noqa: E731
+        middle = box["y"] + box["height"] / 2
+        self.page.mouse.move(at((value - low) / (high - low)), middle)
+        self.page.mouse.down()
+        self.page.mouse.move(at(to), middle, steps=8)
+        self.page.mouse.up()
+
+    def kernel(self, expression: str) -> object:
+        """The value of a Python expression in the kernel, by way of JSON."""
+        printed = self.python(f"import json; print(json.dumps({expression}))")
+        return json.loads(printed)
+
+    def until(self, check: Callable[[], object], seconds: float = 10) -> object:
+        """Call `check` until it passes its assertions; what it returns is returned."""
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                return check()
+            except AssertionError:
+                if time.monotonic() > until:
+                    raise
+                self.page.wait_for_timeout(50)
+
+    def focus_by_tab(self, root: Locator) -> list[str]:
+        """Walk through `root` with the tab key: the names (data-testid) of what took the focus.
+
+        Every stop must show a focus mark and have a name that a screen reader can say.
+        """
+        stops = []
+        first = root.locator("input, select, button, [tabindex='0']").first
+        first.focus()
+        while root.evaluate("(root) => root.contains(document.activeElement)"):
+            stop = self.page.evaluate(
+                """() => {
+                    const node = document.activeElement, look = getComputedStyle(node);
+                    return { id: node.dataset.testid, mark: look.outlineStyle + look.outlineWidth,
+                             name: node.getAttribute('aria-label') || node.labels?.[0]?.textContent
+                                   || node.textContent };
+                }"""
+            )
+            assert stop["name"], f"{stop['id']} has no name"
+            assert stop["mark"] == "solid3px", f"{stop['id']} shows no focus mark"
+            stops.append(stop["id"])
+            self.page.keyboard.press("Tab")
+        return stops
 
     def close(self) -> None:
         """End the kernel and close the page, unless that was done before."""

@@ -1,0 +1,250 @@
+"""The temperature explorer in JupyterLab: every control by mouse and by keyboard."""
+
+from __future__ import annotations
+
+import pytest
+
+CELLS = [
+    """\
+import numpy as np
+from minigpt_helpers import CharTokenizer, MiniGPT
+from minigpt_helpers.widgets import TemperatureExplorer
+tokenizer = CharTokenizer.from_text("the quick brown fox jumps over the lazy dog")
+model = MiniGPT(tokenizer.vocab_size, 16, 2, 1, 12, rng=np.random.default_rng(0))
+for parameter in model.parameters():
+    parameter.data *= 3  # an untrained model is nearly uniform: make the bars differ
+explorer = TemperatureExplorer(model, tokenizer, "the ")""",
+    "explorer",
+]
+SIZE = 27
+
+
+@pytest.fixture(scope="module")
+def page(open_notebook):
+    page = open_notebook("temperature.ipynb", CELLS)
+    page.run_all()
+    page.assert_all_ran()
+    yield page
+    page.assert_quiet()
+
+
+@pytest.fixture
+def live(page):
+    """The widget in its first state."""
+    live = page.page.get_by_test_id("TemperatureExplorer")
+    page.python("explorer.reset()")
+    agree(page, live, prompt="the ", temperature=1.0, top_k=SIZE, bar=0, counts=[])
+    return live
+
+
+def agree(page, live, **traits):
+    """Wait until the kernel has these traits and the page shows what the pure function gives."""
+
+    def check():
+        kernel = page.kernel(
+            f"[[getattr(explorer, name) for name in {list(traits)}], explorer.chars, "
+            "{key: getattr(value, 'tolist', lambda: value)() "
+            "for key, value in explorer.state().items()}, explorer.counts]"
+        )
+        assert dict(zip(traits, kernel[0])) == traits
+        chars, state, counts = kernel[1:]
+        probs, order = state["probs"], state["order"]
+        groups = [[token] for token in order[:15]] + [order[15:]]
+        expected = [sum(probs[token] for token in group) for group in groups]
+        bars = live.get_by_test_id("bars").locator("li").evaluate_all(
+            """(bars) => bars.map((bar) => ({ prob: Number(bar.dataset.prob),
+                count: bar.dataset.count, text: bar.children[0].textContent,
+                token: bar.children[2].textContent,
+                height: bar.querySelector('i').getBoundingClientRect().height }))"""
+        )
+        assert [bar["prob"] for bar in bars] == pytest.approx(expected, rel=1e-12, abs=1e-15)
+        assert [float(bar["text"]) for bar in bars] == pytest.approx(expected, abs=0.00051)
+        assert [bar["height"] for bar in bars] == pytest.approx(
+            [230 * p for p in expected], abs=1.5
+        )
+        names = [chars[group[0]].replace(" ", "␣") for group in groups[:15]] + ["rest"]
+        assert [bar["token"] for bar in bars] == names
+        drawn = [str(sum(counts[token] for token in group)) if counts else "" for group in groups]
+        assert [bar["count"] for bar in bars] == drawn
+        entropy = live.get_by_test_id("entropy").text_content()
+        nats, bits = float(entropy.split()[0]), float(entropy.split()[3])
+        assert nats == pytest.approx(state["entropy"], abs=0.00051)
+        assert bits == pytest.approx(state["entropy"] / 0.6931471805599453, abs=0.00051)
+        greedy = chars[state["greedy"]]
+        said = "space" if greedy == " " else f'"{greedy}"'
+        assert live.get_by_test_id("greedy").text_content() == said
+
+    page.until(check)
+
+
+def look(page, live):
+    """The pixels of the bars."""
+    return live.get_by_test_id("bars").screenshot()
+
+
+def expect(condition):
+    assert condition
+
+
+def expect_text(locator, part):
+    assert part in locator.text_content()
+
+
+def test_temperature(page, live):
+    slider = live.get_by_role("slider", name="temperature")
+    before = look(page, live)
+    page.drag(slider, 1.0)
+    agree(page, live, temperature=3.0)
+    assert look(page, live) != before
+    slider.press("ArrowLeft")
+    slider.press("ArrowDown")
+    agree(page, live, temperature=pytest.approx(2.9))
+    assert live.get_by_test_id("temperature-value").text_content() == "2.90"
+    slider.press("Home")
+    agree(page, live, temperature=0.0)
+    assert live.get_by_test_id("entropy").text_content().startswith("0.000 nats")
+
+
+def test_it_answers_while_the_knob_is_held(page, live):
+    slider = live.get_by_role("slider", name="temperature")
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    entropy = live.get_by_test_id("entropy")
+    before = entropy.text_content()
+    page.page.mouse.move(box["x"] + 45, box["y"] + box["height"] / 2)
+    page.page.mouse.down()
+    page.page.mouse.move(box["x"] + 80, box["y"] + box["height"] / 2, steps=3)
+    page.until(lambda: expect(entropy.text_content() != before), seconds=1)
+    page.page.mouse.up()
+
+
+def test_top_k(page, live):
+    slider = live.get_by_role("slider", name="top-k")
+    before = look(page, live)
+    page.drag(slider, 0.0)
+    agree(page, live, top_k=1)
+    assert look(page, live) != before
+    slider.press("ArrowRight")
+    agree(page, live, top_k=2)
+    assert live.get_by_test_id("top_k-value").text_content() == "2"
+    slider.press("End")
+    agree(page, live, top_k=SIZE)
+    assert live.get_by_test_id("top_k-value").text_content() == "all"
+
+
+def test_typing_a_prompt(page, live):
+    before = look(page, live)
+    live.get_by_role("textbox", name="prompt").click()
+    page.page.keyboard.press("End")
+    page.page.keyboard.type("quick fox")
+    agree(page, live, prompt="the quick fox")
+    assert look(page, live) != before
+    read = live.get_by_test_id("read")
+    assert read.locator("del").text_content() == "t"
+    assert read.locator("mark").text_content() == "he␣quick␣fox"
+    expect_text(live.get_by_test_id("message"), "13 characters; only the last 12")
+
+
+def test_bad_prompts_are_explained_and_nothing_moves(page, live):
+    size, box = live.bounding_box(), live.get_by_role("textbox", name="prompt")
+    message = live.get_by_test_id("message")
+    box.fill("thé")
+    page.until(lambda: expect_text(message, 'never seen "é" (position 2)'))
+    live.get_by_role("button", name="draw 1000").click()
+    box.fill("")
+    page.until(lambda: expect_text(message, "empty"))
+    live.get_by_role("button", name="draw one and append").click()
+    assert page.kernel("[explorer.prompt, explorer.counts]") == ["", []]
+    assert live.bounding_box() == size
+    box.fill("o")
+    agree(page, live, prompt="o")
+    assert message.text_content() == ""
+
+
+@pytest.mark.parametrize("how", ["mouse", "keyboard"])
+def test_drawing(page, live, how):
+    def press(name):
+        button = live.get_by_role("button", name=name)
+        if how == "mouse":
+            button.click()
+        else:
+            button.press("Enter" if name == "reset" else "Space")
+
+    before = look(page, live)
+    press("draw 1000")
+    page.until(lambda: expect(page.kernel("sum(explorer.counts)") == 1000))
+    counts = page.kernel("explorer.counts")
+    agree(page, live, counts=counts)
+    assert look(page, live) != before
+    press("draw one and append")
+    page.until(lambda: expect(len(page.kernel("explorer.prompt")) == 5))
+    agree(page, live, counts=[])
+    press("reset")
+    agree(page, live, prompt="the ", counts=[])
+    press("draw 1000")
+    agree(page, live, counts=counts)  # the generator starts anew, too
+
+
+def test_counts_vanish_with_their_distribution(page, live):
+    live.get_by_role("button", name="draw 1000").click()
+    page.until(lambda: expect(page.kernel("sum(explorer.counts)") == 1000))
+    live.get_by_role("slider", name="temperature").press("ArrowRight")
+    agree(page, live, temperature=pytest.approx(1.05), counts=[])
+
+
+def test_a_bar_is_chosen_by_mouse_and_by_keys(page, live):
+    line, chart = live.get_by_test_id("line"), live.get_by_test_id("bars")
+    chart.locator("li").nth(3).click()
+    agree(page, live, bar=3)
+    state = page.kernel("[[explorer.chars[i], explorer.state()['probs'][i]] "
+                        "for i in explorer.state()['order']]")  # fmt: skip
+
+    def said(i):
+        char, p = state[i]
+        return f"{'space' if char == ' ' else chr(34) + char + chr(34)}: probability {p:.4f}"
+
+    page.until(lambda: expect_text(line, said(3)))
+    chart.focus()
+    for key, bar in [("ArrowLeft", 2), ("ArrowRight", 3), ("Home", 0), ("ArrowLeft", 0)]:
+        page.page.keyboard.press(key)
+        agree(page, live, bar=bar)
+        expect_text(line, said(bar))
+    page.page.keyboard.press("End")
+    agree(page, live, bar=15)
+    rest = sum(p for _, p in state[15:])
+    expect_text(line, f"the other 12 together: probability {rest:.4f}")
+    live.get_by_role("button", name="draw 1000").click()
+    page.until(lambda: expect_text(line, f"expected {1000 * rest:.1f}"))
+
+
+def test_python_moves_the_controls(page, live):
+    page.python("explorer.temperature, explorer.top_k, explorer.prompt = 0.5, 3, 'fox'")
+    agree(page, live, temperature=0.5, top_k=3, prompt="fox")
+    assert live.get_by_test_id("temperature").input_value() == "0.5"
+    assert live.get_by_test_id("top_k").input_value() == "3"
+    assert live.get_by_test_id("prompt").input_value() == "fox"
+
+
+def test_the_keyboard_reaches_everything_and_jupyterlab_takes_no_key(page, live):
+    active = "() => jupyterapp.shell.currentWidget.content.activeCellIndex"
+    before = page.page.evaluate(active)
+    assert page.focus_by_tab(live) == [
+        "prompt", "temperature", "top_k", "draw-one", "draw-many", "reset", "bars",
+    ]  # fmt: skip
+    for key in ("ArrowDown", "ArrowUp", "j", "k", "b", "x"):  # commands of a notebook
+        live.get_by_role("slider", name="top-k").press(key)
+    assert page.page.evaluate(active) == before
+    assert len(page.code_cells()) == len(CELLS)
+
+
+def test_both_themes(page, live):
+    live.get_by_role("button", name="draw 1000").click()
+    page.until(lambda: expect(page.kernel("sum(explorer.counts)") == 1000))
+    light = look(page, live)
+    page.screenshot("light", of=live)
+    page.dark()
+    try:
+        page.until(lambda: expect(look(page, live) != light))
+        page.screenshot("dark", of=live)
+    finally:
+        page.dark(False)
