@@ -175,13 +175,9 @@ def make_venv(place: Place, with_pip: bool) -> None:
     """Make ``.venv`` with the Python that runs this, if there is none."""
     if place.python.exists():
         return
-    missing = [
-        name
-        for name in ("venv", "ensurepip" if with_pip else "venv")
-        if importlib.util.find_spec(name) is None
-    ]
-    if missing:
-        raise no_venv_trouble(missing[0])
+    for module in ["venv", "ensurepip"] if with_pip else ["venv"]:
+        if not has_module(module):
+            raise no_venv_trouble(module)
     say("Making the folder .venv, in which everything is installed.")
     place.venv.mkdir(exist_ok=True)
     write_stamp(place, installed="half", root=str(place.root))
@@ -192,6 +188,12 @@ def make_venv(place: Place, with_pip: bool) -> None:
         if "ensurepip is not available" in read_log(place):
             raise no_venv_trouble("ensurepip")
         raise install_trouble(read_log(place), str(place.log))
+
+
+def has_module(name: str) -> bool:
+    """Whether this Python has it; Debian packs venv apart, and may leave an empty folder."""
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None
 
 
 def no_venv_trouble(module: str) -> Trouble:
@@ -208,7 +210,7 @@ def add_pip(place: Place) -> None:
     """Give pip to an environment that was made for uv and so has none."""
     if logged(place, [place.python, "-m", "pip", "--version"]):
         return
-    if importlib.util.find_spec("ensurepip") is None:
+    if not has_module("ensurepip"):
         raise no_venv_trouble("ensurepip")
     if not logged(place, [place.python, "-m", "ensurepip"]):
         raise install_trouble(read_log(place), str(place.log))
