@@ -19,6 +19,7 @@ from minigpt_helpers.widgets import (
     AttentionViewer,
     GraphExplorer,
     TemperatureExplorer,
+    TrainingDashboard,
 )
 from minigpt_helpers.widgets.attention_mask import mask_state, pair_in_words
 from minigpt_helpers.widgets.attention_viewer import viewer_state
@@ -82,7 +83,15 @@ def compare(expected: object, result: object, where: str) -> None:
 
 
 def grids() -> list[Grid]:
-    return [mask_grid(), sentence_grid(), corner_grid(), viewer_grid(), graph_grid(), *temperature_grids()]
+    return [
+        mask_grid(),
+        sentence_grid(),
+        corner_grid(),
+        viewer_grid(),
+        graph_grid(),
+        *temperature_grids(),
+        *dashboard_grids(),
+    ]
 
 
 def mask_grid() -> Grid:
@@ -161,4 +170,36 @@ def temperature_grids() -> list[Grid]:
     return [
         Grid(TemperatureExplorer, "temperatureState", calls),
         Grid(TemperatureExplorer, "columns", split),
+    ]
+
+
+def dashboard_grids() -> list[Grid]:
+    """The dashboard's numbers come from the kernel; its script places and words them."""
+    axes = {"steps": [100, 500], "losses": [0.0, 4.0]}
+    points = [[100, 4.0], [300, 1.0], [500, 0.0], [200, 9.0]]
+    width, height, left, right, top, bottom = 600, 330, 52, 26, 14, 44
+    across, down = width - left - right, height - top - bottom
+    places = [
+        [left + across * (step - 100) / 400, top + down * (1 - min(loss, 4.0) / 4.0)]
+        for step, loss in points
+    ]
+    progress = {"status": "running", "step": 250, "first": 0, "last": 1000, "secondsAStep": 0.02}
+    words = [
+        (progress, "running: step 250 of 1000 · 25 % · 15 s left · 20.0 ms a step"),
+        (progress | {"status": "paused"}, "paused: step 250 of 1000 · 25 % · 20.0 ms a step"),
+        (progress | {"step": 0, "status": "ready"}, "ready: step 0 of 1000 · 0 %"),
+        (progress | {"first": 200, "last": 300}, "running: step 250 of 300 · 50 % · 1 s left · 20.0 ms a step"),
+    ]
+    spoken = {0.2: "1 s", 59: "59 s", 60: "1 min 0 s", 75: "1 min 15 s", 3600: "60 min 0 s"}
+    rounds = [
+        ((0, 1000, 5), [0, 200, 400, 600, 800, 1000]),
+        ((0, 3.7, 6), [0, 1, 2, 3]),
+        ((0, 1, 6), [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        ((400, 1000, 3), [400, 600, 800, 1000]),
+    ]
+    return [
+        Grid(TrainingDashboard, "pixels", [([[point], axes, width, height], [place]) for point, place in zip(points, places)]),
+        Grid(TrainingDashboard, "progressInWords", [([state], text) for state, text in words]),
+        Grid(TrainingDashboard, "duration", [([seconds], text) for seconds, text in spoken.items()]),
+        Grid(TrainingDashboard, "ticks", [(list(how), marks) for how, marks in rounds]),
     ]

@@ -34,14 +34,14 @@ export function ticks(low, high, most) {
   return found;
 }
 
-// From [step, loss] to the picture's pixels; losses beyond the axis lie on its edge.
-export function scales({ steps: [s0, s1], losses: [l0, l1] }, width, height) {
+// The pixels [x, y] of points [step, loss]; a loss beyond the axis lies on its edge.
+export function pixels(points, { steps: [s0, s1], losses: [l0, l1] }, width, height) {
   const across = width - MARGIN.left - MARGIN.right;
   const down = height - MARGIN.top - MARGIN.bottom;
-  return {
-    x: (step) => MARGIN.left + (across * (step - s0)) / (s1 - s0),
-    y: (loss) => MARGIN.top + down * (1 - (Math.min(Math.max(loss, l0), l1) - l0) / (l1 - l0)),
-  };
+  return points.map(([step, loss]) => [
+    MARGIN.left + (across * (step - s0)) / (s1 - s0),
+    MARGIN.top + down * (1 - (Math.min(Math.max(loss, l0), l1) - l0) / (l1 - l0)),
+  ]);
 }
 
 function svg(tag, attributes = {}, text = undefined) {
@@ -86,27 +86,33 @@ function build({ model, controls, picture, say }) {
   }
 
   function drawChart(state, width) {
-    const { x, y } = scales(state, width, HEIGHT);
+    const place = (points) => pixels(points, state, width, HEIGHT);
     const [s0, s1] = state.steps, [l0, l1] = state.losses;
+    const [[left, bottom], [right, top]] = place([[s0, l0], [s1, l1]]);
+    const level = (look, loss, more = {}) => {
+      const [[, y]] = place([[s0, loss]]);
+      return svg("line", { class: look, x1: left, x2: right, y1: y, y2: y, ...more });
+    };
     const parts = [];
     for (const loss of ticks(l0, l1, 6)) {
-      parts.push(svg("line", { class: "minigpt-grid", x1: x(s0), x2: x(s1), y1: y(loss), y2: y(loss) }),
-        svg("text", { class: "minigpt-tick-y", x: MARGIN.left - 8, y: y(loss) + 5 }, String(loss)));
+      const [[x, y]] = place([[s0, loss]]);
+      parts.push(level("minigpt-grid", loss),
+        svg("text", { class: "minigpt-tick-y", x: x - 8, y: y + 5 }, String(loss)));
     }
-    for (const step of ticks(s0, s1, Math.max(2, Math.floor(width / 110))))
-      parts.push(svg("text", { class: "minigpt-tick-x", x: x(step), y: HEIGHT - 24 }, String(step)));
-    parts.push(
-      svg("text", { class: "minigpt-tick-x", x: (x(s0) + x(s1)) / 2, y: HEIGHT - 5 }, "training step"),
-      svg("text", { class: "minigpt-tick-x",
-        transform: `translate(14 ${(y(l0) + y(l1)) / 2}) rotate(-90)` }, "loss (nats per token)"));
-    Object.values(get("references")).forEach((loss, i) => parts.push(svg("line", {
-      class: "minigpt-reference", x1: x(s0), x2: x(s1), y1: y(loss), y2: y(loss),
-      "stroke-dasharray": DASHES[i % DASHES.length] })));
+    for (const step of ticks(s0, s1, Math.max(2, Math.floor(width / 110)))) {
+      const [[x]] = place([[step, l0]]);
+      parts.push(svg("text", { x, y: bottom + 20 }, String(step)));
+    }
+    const middle = { x: (left + right) / 2, y: (top + bottom) / 2 };
+    parts.push(svg("text", { x: middle.x, y: HEIGHT - 5 }, "training step"),
+      svg("text", { transform: `translate(14 ${middle.y}) rotate(-90)` }, "loss (nats per token)"));
+    Object.values(get("references")).forEach((loss, i) => parts.push(
+      level("minigpt-reference", loss, { "stroke-dasharray": DASHES[i % DASHES.length] })));
     for (const name of ["train", "smooth", "val"])
       parts.push(svg("polyline", { class: `minigpt-curve-${name}`, "data-testid": `curve-${name}`,
-        points: state[name].map(([s, l]) => `${x(s).toFixed(2)},${y(l).toFixed(2)}`).join(" ") }));
-    for (const [s, l] of state.val)
-      parts.push(svg("circle", { class: "minigpt-curve-point", cx: x(s), cy: y(l), r: 4 }));
+        points: place(state[name]).map(([x, y]) => `${x.toFixed(2)},${y.toFixed(2)}`).join(" ") }));
+    for (const [cx, cy] of place(state.val))
+      parts.push(svg("circle", { class: "minigpt-curve-point", cx, cy, r: 4 }));
     chart.setAttribute("width", width);
     chart.setAttribute("height", HEIGHT);
     chart.replaceChildren(...parts);

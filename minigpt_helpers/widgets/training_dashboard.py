@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MOST_POINTS = 300  # a curve has fewer pixels than a long run has steps
 SECONDS_BETWEEN_PICTURES = 0.15
-SAMPLE_SEED = 0
+SAMPLE_SEED = 5
 
 
 def dashboard_state(
