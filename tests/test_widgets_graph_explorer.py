@@ -12,14 +12,12 @@ import pytest
 
 from minigpt_helpers import Tensor
 from minigpt_helpers.plots import to_png
+from minigpt_helpers.widgets._graph_expression import LONGEST, MOST_NODES, number
+from minigpt_helpers.widgets._graph_layout import layout
 from minigpt_helpers.widgets.graph_explorer import (
-    LONGEST,
-    MOST_NODES,
     GraphExplorer,
     draw_graph,
     graph_state,
-    layout,
-    number,
     shown_at,
 )
 
@@ -79,7 +77,8 @@ def test_a_name_without_a_number_is_one():
 
 def test_numbers_are_short():
     pairs = {0.0: "0", -0.0: "0", 2.0: "2", -24.0: "-24", 0.99932: "0.9993", 0.99999: "1",
-             -0.0040228: "-0.004", 1.5e-5: "1.5e-05", 12.3456: "12.35", 123456.0: "1.2e+05"}  # fmt: skip
+             -0.0040228: "-0.004", 1.5e-5: "1.5e-05", 12.3456: "12.35",
+             123456.0: "1.2e+05"}  # fmt: skip
     assert {value: number(value) for value in pairs} == pairs
 
 

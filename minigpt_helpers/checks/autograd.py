@@ -146,8 +146,10 @@ def relu_node(case, Value, relu):
             ])  # fmt: skip
     with case("in the middle of a graph"):
         _, grad = _gradient(Value, lambda v: relu(v * 3.0) * v, 2.0)
-        expect_close(grad, 12.0, "the gradient of x in relu(3x) * x at x = 2", hint="The new node "
-                     "needs its parent v, and one slope for it: Value(number, (v,), (slope,)).")  # fmt: skip
+        expect_close(
+            grad, 12.0, "the gradient of x in relu(3x) * x at x = 2",
+            hint="The new node needs its parent and one slope: Value(number, (v,), (slope,)).",
+        )  # fmt: skip
 
 
 @check(
@@ -221,9 +223,10 @@ def train_step(case, train_step):
             for _ in range(steps):
                 train_step(params, _loss_of(params), lr)
             got = [p.data for p in params]
-            expect_close(got, _descend(start, lr, steps), f"the parameters after {steps}", mistakes=[
+            right = _descend(start, lr, steps)
+            expect_close(got, right, f"the parameters after {steps}", mistakes=[
                 (start, "The parameters never move. When the update reads p.grad, is there still "
-                 "a gradient in it? Zero it before backward()."),
+                 "a gradient in it?"),
                 (_descend(start, lr, steps, sign=1.0), "You walk uphill: minus lr * grad."),
                 (_descend(start, lr, steps, zero=False), "The gradients of earlier steps are still "
                  "in p.grad. Zero them before backward()."),

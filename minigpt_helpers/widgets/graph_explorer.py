@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import ast
-import math
-import operator
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import traitlets
 
-from minigpt_helpers.autograd import Tensor
 from minigpt_helpers.widgets._base import HERE, TeachingWidget, bundle, in_range
+from minigpt_helpers.widgets._graph_expression import FUNCTIONS, Node, Reader, number
+from minigpt_helpers.widgets._graph_layout import layout
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LONGEST, MOST_NODES, LONGEST_NAME = 120, 24, 8
-BINARY = {
-    ast.Add: ("+", operator.add),
-    ast.Sub: ("-", operator.sub),
-    ast.Mult: ("*", operator.mul),
-    ast.Div: ("/", operator.truediv),
-}
-FUNCTIONS = ("tanh", "exp", "relu", "log")
-ALLOWED = "names, numbers, + - * / **, brackets, .tanh() .exp() .relu() .log()"
 RULES = {
     "+": "A sum hands its gradient on unchanged",
     "-": "A difference hands its gradient on, to the right side with its sign turned",
@@ -39,183 +25,6 @@ RULES = {
     "relu": "The slope of relu is 1 for an input above 0, else 0",
     "log": "The slope of log is 1 / its input",
 }
-
-
-# ---- from an expression to nodes ----------------------------------------------------------------
-
-
-@dataclass
-class Node:
-    """One box of the graph. `parents` are the indices of the nodes that it was made from."""
-
-    kind: str  # "leaf", "number", or the operation: a key of RULES
-    title: str  # what its box says, such as `a`, `*` or `m = *`
-    text: str  # what a sentence calls it, such as `a * b`
-    tensor: Tensor
-    parents: tuple[int, ...] = ()
-
-    @property
-    def value(self) -> float:
-        return self.tensor.item()
-
-    @property
-    def is_input(self) -> bool:
-        return self.kind in ("leaf", "number")
-
-    def slopes(self) -> list[float]:
-        """d node / d parent for each parent: what the engine hands back for a gradient of 1."""
-        if self.is_input:
-            return []
-        with np.errstate(all="ignore"):
-            return [float(slope) for slope in self.tensor._backward(np.ones(()))]
-
-
-def number(value: float) -> str:
-    """A number in at most four digits or decimals, as the boxes show it."""
-    if value == 0 or 1 <= abs(value) < 1e4:
-        return format(value + 0.0, ".4g")
-    return f"{value:.4f}".rstrip("0").rstrip(".") if 1e-3 <= abs(value) < 1 else f"{value:.1e}"
-
-
-class _Reader:
-    """Turns the allowed part of Python's syntax into nodes, innermost first; refuses the rest."""
-
-    def __init__(self, values: dict[str, float]) -> None:
-        self.values = values
-        self.nodes: list[Node] = []
-        self.names: dict[str, int] = {}  # leaves and named results: the index of their node
-        self.leaves: dict[str, float] = {}
-
-    def read(self, expression: str) -> list[Node]:
-        *named, last = self._statements(expression)
-        for statement in named:
-            is_name = isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)
-            if not is_name or len(statement.targets) > 1:
-                raise ValueError(f"{_said(statement)} stands before a ; and must be: name = expression")
-            self._name(statement.targets[0].id, self._visit(statement.value))
-        if not isinstance(last, ast.Expr):
-            raise ValueError(f"{_said(last)} has no result. End with the expression to explore.")
-        result = self._visit(last.value)
-        used = _ancestors([node.parents for node in self.nodes], result)
-        for name, index in self.names.items():
-            if index not in used:
-                raise ValueError(f"{name} is never used. Use it in the last expression.")
-        return self.nodes
-
-    def _statements(self, expression: str) -> list[ast.stmt]:
-        if not expression.strip():
-            raise ValueError("The expression is empty. Try (a*b + c).tanh()")
-        if len(expression) > LONGEST:
-            raise ValueError(f"The expression has {len(expression)} characters; {LONGEST} fit.")
-        try:
-            return ast.parse(expression.strip()).body or [ast.Pass()]
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            where = f" near character {error.offset}" if getattr(error, "offset", None) else ""
-            raise ValueError(f"This cannot be read{where}. Is a bracket or a sign missing?") from None
-
-    def _name(self, name: str, index: int) -> None:
-        if name in self.names:
-            raise ValueError(f"{name} has a meaning already. Choose another name before the =.")
-        _check_name(name)
-        self.names[name] = index
-        node = self.nodes[index]
-        if not node.is_input:
-            both = f"{name} = {node.title}"
-            node.title, node.text = both if len(both) <= 11 else name, name
-
-    def _visit(self, tree: ast.expr) -> int:
-        match tree:
-            case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
-                return self._number(value)
-            case ast.UnaryOp(ast.USub(), ast.Constant(value=int() | float() as value)):
-                return self._number(-value)
-            case ast.Name(name):
-                return self.names[name] if name in self.names else self._leaf(name)
-            case ast.UnaryOp(ast.UAdd(), inner):
-                return self._visit(inner)
-            case ast.UnaryOp(ast.USub(), inner):
-                return self._apply("neg", "-x", tree, operator.neg, inner)
-            case ast.BinOp(left, ast.Pow(), right):
-                power = self._exponent(right)
-                title = f"** {number(power)}"
-                return self._apply("**", title, tree, lambda base: base**power, left)
-            case ast.BinOp(left, op, right) if type(op) in BINARY:
-                sign, function = BINARY[type(op)]
-                return self._apply(sign, sign, tree, function, left, right)
-            case ast.Call(ast.Attribute(inner, name), [], []) if name in FUNCTIONS:
-                return self._apply(name, name, tree, operator.methodcaller(name), inner)
-            case ast.Call(ast.Name(name), [inner], []) if name in FUNCTIONS:
-                return self._apply(name, name, tree, operator.methodcaller(name), inner)
-        raise ValueError(f"{_said(tree)} is not something that the graph can show. Use {ALLOWED}")
-
-    def _exponent(self, tree: ast.expr) -> float:
-        match tree:
-            case ast.Constant(value=int() | float() as value):
-                return _finite(value)
-            case ast.UnaryOp(ast.USub(), ast.Constant(value=int() | float() as value)):
-                return _finite(-value)
-        raise ValueError(f"The exponent {_said(tree)} must be a plain number, as in a**2")
-
-    def _number(self, value: float) -> int:
-        value = _finite(value)
-        return self._add(Node("number", "", number(value), Tensor(value)))
-
-    def _leaf(self, name: str) -> int:
-        _check_name(name)
-        value = self.values.get(name, 1.0)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError(f"{name} has no value. Type a number.")
-        self.leaves[name] = _finite(value)
-        self.names[name] = self._add(Node("leaf", name, name, Tensor(self.leaves[name])))
-        return self.names[name]
-
-    def _apply(self, kind: str, title: str, tree: ast.expr, function, *inputs: ast.expr) -> int:
-        parents = tuple(self._visit(each) for each in inputs)
-        text = ast.unparse(tree)
-        try:
-            with np.errstate(all="ignore"):
-                tensor = function(*(self.nodes[parent].tensor for parent in parents))
-        except (ValueError, OverflowError) as error:
-            raise ValueError(f"{text}: {error}") from None
-        node = Node(kind, title, text, tensor, parents)
-        if not all(map(math.isfinite, [node.value, *node.slopes()])):
-            raise ValueError(f"{text} or its slope is infinite here. Choose other values.")
-        return self._add(node)
-
-    def _add(self, node: Node) -> int:
-        if len(self.nodes) == MOST_NODES:
-            raise ValueError(f"The expression has more than {MOST_NODES} nodes. Try a shorter one.")
-        self.nodes.append(node)
-        return len(self.nodes) - 1
-
-
-def _said(tree: ast.AST) -> str:
-    text = ast.unparse(tree)
-    return text if len(text) <= 30 else text[:27] + "..."
-
-
-def _finite(value: float) -> float:
-    try:
-        value = float(value)
-    except OverflowError:
-        value = math.inf
-    if not math.isfinite(value):
-        raise ValueError("A number in the expression is too large.")
-    return value
-
-
-def _check_name(name: str) -> None:
-    if len(name) > LONGEST_NAME:
-        raise ValueError(f"The name {name[:20]} is too long: {LONGEST_NAME} characters fit in a box.")
-
-
-def _ancestors(parents: list[tuple[int, ...]], last: int) -> set[int]:
-    found, to_visit = {last}, [last]
-    while to_visit:
-        new = set(parents[to_visit.pop()]) - found
-        found |= new
-        to_visit += new
-    return found
 
 
 # ---- the steps ----------------------------------------------------------------------------------
@@ -238,8 +47,8 @@ def graph_state(expression: str, values: dict[str, float] | None = None) -> dict
     Raises `ValueError` with an explanation for an expression that cannot be shown.
     """
     if not isinstance(expression, str):
-        raise ValueError(f"the expression must be a string such as '(a*b)**2', not {expression!r:.60}")
-    reader = _Reader(dict(values or {}))
+        raise ValueError(f"the expression must be a string such as 'a*b + c', not {expression!r:.50}")
+    reader = Reader(dict(values or {}))
     nodes = reader.read(expression)
     parents = [node.parents for node in nodes]
     places, paths = layout(parents)
@@ -312,10 +121,10 @@ def _backward(nodes: list[Node], edges: list[dict]) -> tuple[list[float | None],
             if edge["child"] != index or parent.kind == "number":
                 continue  # nobody asks for the slope of a fixed number
             slope, before = slopes[edge["side"]], grads[edge["parent"]]
-            share = slope * grads[index]
+            share, grad = slope * grads[index], number(grads[index])
             grads[edge["parent"]] = share if before is None else before + share
             shares.append([i, number(share)])
-            told.append(f"{parent.text} gets {number(grads[index])} · {_factor(slope)} = {number(share)}")
+            told.append(f"{parent.text} gets {grad} · {_factor(slope)} = {number(share)}")
             if before is not None:
                 told[-1] += f", added to its {number(before)}: {number(grads[edge['parent']])}"
         words = "; ".join(told) or "only fixed numbers stand there"
@@ -345,83 +154,6 @@ def shown_at(graph: dict, step: int) -> list[dict]:
         }
         for index, (node, grad) in enumerate(zip(graph["nodes"], now["grads"]))
     ]
-
-
-# ---- where the boxes stand ----------------------------------------------------------------------
-
-
-def layout(parents: list[tuple[int, ...]]) -> tuple[list[tuple[int, float]], dict]:
-    """A (column, row) for each node, and for each (parent, child) the places its line runs through.
-
-    `parents` are in topological order. Every node stands right of what it was made from. A line
-    that crosses several columns keeps a free place in each. Rows are at least 1 apart, around 0.
-    """
-    column = dict(enumerate(_columns(parents)))
-    lines = {}  # (parent, child): the items on the line, nodes and bends, from left to right
-    for child in reversed(range(len(parents))):
-        for parent in parents[child]:
-            bends = [(parent, c) for c in range(column[parent] + 1, column[child])]
-            column |= {bend: bend[1] for bend in bends}
-            lines[parent, child] = [parent, *bends, child]
-    row = _rows(column, lines.values(), parents)
-    middle = (min(row.values()) + max(row.values())) / 2
-    place = {item: (column[item], round(row[item] - middle, 3)) for item in row}
-    paths = {ends: [list(place[item]) for item in line] for ends, line in lines.items()}
-    return [place[index] for index in range(len(parents))], paths
-
-
-def _rows(column: dict, lines: Iterable[list], parents: list[tuple[int, ...]]) -> dict:
-    """A row for each item: near the rows of its neighbours, with few lines that cross."""
-    boxes: dict[int, list] = {c: [] for c in sorted(column.values())}  # top to bottom
-    for item in [item for line in lines for item in reversed(line)] or column:
-        if item not in boxes[column[item]]:
-            boxes[column[item]].append(item)
-    left: dict = {item: set() for item in column}  # (neighbour, how far above or below its middle)
-    right: dict = {item: set() for item in column}
-    for line in lines:
-        for one, other in zip(line, line[1:]):
-            sides = parents[other] if isinstance(other, int) else (one,)
-            port = 0.1 * (sides.index(line[0]) if len(sides) > 1 else 0)
-            left[other].add((one, 0.0))
-            right[one].add((other, port))
-    row = {item: float(i) for items in boxes.values() for i, item in enumerate(items)}
-    for sweep in range(9):  # right to left and back; at last only places, no change of order
-        for c in sorted(boxes, reverse=sweep % 2 == 0):
-            wanted = {}
-            for item in boxes[c]:
-                if sweep < 6:
-                    beside = [row[n] + port for n, port in [right, left][sweep % 2][item]]
-                else:
-                    beside = [row[n] for n, _ in right[item] | left[item]]
-                wanted[item] = _mean(beside or [row[item]])
-            if sweep < 6:
-                boxes[c].sort(key=lambda item: (wanted[item], row[item]))
-            row |= _apart(boxes[c], wanted)
-    return row
-
-
-def _columns(parents: list[tuple[int, ...]]) -> list[int]:
-    column: list[int] = []
-    for each in parents:
-        column.append(1 + max((column[parent] for parent in each), default=-1))
-    for index, each in enumerate(parents):  # a leaf moves up to the first node that needs it
-        needed = [column[child] for child, own in enumerate(parents) if index in own]
-        if not each and needed:
-            column[index] = min(needed) - 1
-    return column
-
-
-def _apart(items: list, wanted: dict) -> dict:
-    """Rows near the wanted ones, in the order of `items` and at least 1 apart."""
-    rows: list[float] = []
-    for item in items:
-        rows.append(max(wanted[item], rows[-1] + 1) if rows else wanted[item])
-    shift = _mean([wanted[item] - row for item, row in zip(items, rows)])
-    return {item: row + shift for item, row in zip(items, rows)}
-
-
-def _mean(numbers: list[float]) -> float:
-    return sum(numbers) / len(numbers)
 
 
 # ---- the widget ---------------------------------------------------------------------------------
@@ -517,7 +249,8 @@ def draw_graph(graph: dict, step: int) -> tuple[Figure, str]:
             axes.text(x, y - 0.24, node["title"], weight="bold", **look)
             axes.text(x, y + 0.01, says["value"], color=BLUE, **look)
             axes.text(x, y + 0.25, says["grad"] and f"grad {says['grad']}", color=ORANGE, **look)
-    inner = [(n["text"], says) for n, says in zip(nodes, shown_at(graph, step)) if n["grad"] is not None]
+    pairs = zip(nodes, shown_at(graph, step))
+    inner = [(node["text"], says) for node, says in pairs if node["kind"] != "number"]
     known = ", ".join(f"{text} = {says['value']}" for text, says in inner if says["value"] != "?")
     slopes = ", ".join(f"{text}: {says['grad']}" for text, says in inner if says["grad"])
     alt = f"Computation graph with {len(nodes)} nodes, inputs at the left. Values: {known}."

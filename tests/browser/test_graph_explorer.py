@@ -1,4 +1,4 @@
-"""The graph explorer in JupyterLab: every control by mouse and by keyboard, against `graph_state`."""
+"""The graph explorer in JupyterLab: each control, by mouse and by keyboard, against Python."""
 
 from __future__ import annotations
 
@@ -147,7 +147,9 @@ def test_typing_letter_by_letter_explains_until_it_can_be_read(page, live):
     box = live.get_by_test_id("expression")
     box.fill("")
     message = live.get_by_test_id("message")
-    page.page.wait_for_function("(m) => m.textContent.includes('empty')", arg=message.element_handle())
+    page.page.wait_for_function(
+        "(m) => m.textContent.includes('empty')", arg=message.element_handle()
+    )
     box.press_sequentially("a*a + foo(")
     page.page.wait_for_function(
         "(m) => m.textContent.includes('cannot be read')", arg=message.element_handle()
@@ -170,12 +172,17 @@ def test_a_wide_graph_keeps_its_words_below_and_shows_the_node_in_turn(page, liv
     wait_for(page, live, wide, VALUES, 18)
     active = live.locator("g.minigpt-active").bounding_box()
     frame = live.get_by_test_id("graph").bounding_box()
-    assert frame["x"] <= active["x"] and active["x"] + active["width"] <= frame["x"] + frame["width"]
+    assert frame["x"] <= active["x"]
+    assert active["x"] + active["width"] <= frame["x"] + frame["width"]
 
 
 def test_no_box_is_too_small_for_its_text(page, live):
-    for expression, values in [(EXPRESSION, VALUES), ("longname = a**2; longname*b.relu()", {}),
-                               ("a*b*c", {"a": -1234.5, "b": -0.00012345, "c": 98765432.1})]:  # fmt: skip
+    cases = {
+        EXPRESSION: VALUES,
+        "longname = a**2; longname*b.relu()": {},
+        "a*b*c": {"a": -1234.5, "b": -0.00012345, "c": 98765432.1},
+    }
+    for expression, values in cases.items():
         page.python(f"explorer.expression, explorer.values = {expression!r}, {values}")
         live.get_by_test_id("end").click()
         last = len(graph_state(expression, values)["steps"]) - 1
