@@ -9,9 +9,8 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import nbformat
 import pytest
-from browser.jupyter_page import ROOT, NotebookPage, Server
+from browser.jupyter_page import ROOT, NotebookPage, Server, write_notebook
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 WINDOW = {"width": 1280, "height": 720}
@@ -65,10 +64,3 @@ def open_notebook(context, lab) -> Iterator[Callable[..., NotebookPage]]:
     yield open_it
     for page in pages:
         page.close()
-
-
-def write_notebook(path: Path, cells: list[str]) -> None:
-    """A notebook with these code cells and no outputs."""
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, path)

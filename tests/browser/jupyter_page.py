@@ -91,6 +91,13 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def write_notebook(path: Path, cells: list[str]) -> None:
+    """A notebook with these code cells and no outputs."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, path)
+
+
 class NotebookPage:
     """One notebook open in the browser; notes console errors and requests to other hosts."""
 

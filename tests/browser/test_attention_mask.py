@@ -105,6 +105,7 @@ def test_it_answers_while_the_knob_is_held(page, live):
     page.page.mouse.move(box["x"] + 90, box["y"] + box["height"] / 2, steps=3)
     assert changed(page, live, before) == {"weights"}, "drawn before the mouse is let go"
     page.page.mouse.up()
+    agree(page, live, temperature=float(slider.input_value()))
 
 
 def test_length(page, live):

@@ -116,6 +116,7 @@ def test_it_answers_while_the_knob_is_held(page, live):
     page.page.mouse.move(box["x"] + 80, box["y"] + box["height"] / 2, steps=3)
     page.until(lambda: expect(entropy.text_content() != before), seconds=1)
     page.page.mouse.up()
+    agree(page, live, temperature=float(slider.input_value()))
 
 
 def test_top_k(page, live):
