@@ -61,7 +61,7 @@ def notebook_tests(place: Place, options: list[str]) -> str | None:
     notebooks = [str(path.relative_to(place.root)) for path in place.tracked_notebooks()]
     if not notebooks:
         return "FAILED: there are no notebooks"
-    return pytest(place, "notebooks", [*NBVAL, *notebooks, *options])
+    return pytest(place, "notebook", [*NBVAL, *notebooks, *options])
 
 
 NO_BROWSER = "did not run: no Chromium found"
