@@ -36,10 +36,10 @@ def context(browser: Browser) -> BrowserContext:
 
 @pytest.fixture(scope="session")
 def work_folder(tmp_path_factory) -> Path:
-    """A folder with a copy of every lesson; the server's root."""
-    folder = tmp_path_factory.mktemp("lessons")
-    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        shutil.copy(notebook, folder)
+    """A copy of the notebooks; the server's root."""
+    folder = tmp_path_factory.mktemp("jupyter") / "notebooks"
+    made_by_runs = shutil.ignore_patterns("*.safetensors", ".ipynb_checkpoints")
+    shutil.copytree(ROOT / "notebooks", folder, ignore=made_by_runs)
     return folder
 
 

@@ -217,9 +217,16 @@ class NotebookPage:
         self.page.mouse.up()
 
     def kernel(self, expression: str) -> object:
-        """The value of a Python expression in the kernel, by way of JSON."""
+        """The value of a Python expression in the kernel, by way of JSON.
+
+        JupyterLab lets widgets work in a thread of their own, so the expression may see them half
+        way through a change: call this inside `until`.
+        """
         printed = self.python(f"import json; print(json.dumps({expression}))")
-        return json.loads(printed)
+        try:
+            return json.loads(printed)
+        except ValueError as error:
+            raise AssertionError(printed) from error
 
     def until(self, check: Callable[[], object], seconds: float = 10) -> object:
         """Call `check` until it passes its assertions; what it returns is returned."""
