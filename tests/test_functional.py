@@ -1,7 +1,9 @@
 """Lessons 3 and 4: each fused node against its small-node form, a plain loop, and slopes."""
 
+import gc
 import math
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -159,6 +161,23 @@ def test_a_result_does_not_change_when_the_node_is_used_again(name):
     np.testing.assert_array_equal(out.data, held)
     with no_grad():
         np.testing.assert_array_equal(fused(*tensors).data, held)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("free_graph", [False, True])
+def test_a_fused_node_leaves_no_reference_cycle(name, free_graph):
+    fused, _, arrays = CASES[name]
+    tensors = [Tensor(array) for array in arrays]
+    gc.disable()
+    try:
+        out = fused(*tensors)
+        loss = (out * out).sum()
+        loss.backward(free_graph=free_graph)
+        references = [weakref.ref(out), weakref.ref(loss)]
+        del out, loss
+        assert [r() for r in references] == [None, None]
+    finally:
+        gc.enable()
 
 
 # Against plain loops

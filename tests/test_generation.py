@@ -60,6 +60,7 @@ def test_top_k_keeps_the_largest_and_their_proportions(top_k):
 
 @pytest.mark.parametrize("logits, top_k, kept", [
     ([1.0, 2.0, 2.0, 2.0], 2, [1, 2]), ([0.0] * 5, 3, [0, 1, 2]), ([3.0, 1.0, 3.0, 0.0], 1, [0]),
+    ([0.0, 1.0] * 100, 4, [1, 3, 5, 7]),
 ])
 def test_top_k_ties_go_to_the_lowest_ids(logits, top_k, kept):
     assert np.flatnonzero(next_token_probs(logits, 1.0, top_k)).tolist() == kept

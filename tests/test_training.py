@@ -1,8 +1,10 @@
 """Lesson 5: optimisers, schedule, clipping, evaluation and the training loop."""
 
 import copy
+import gc
 import math
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -579,6 +581,33 @@ def test_a_model_that_is_not_finite_from_the_start():
     model.head.weight.data[0, 0] = np.nan
     with pytest.raises(DivergenceError, match="step 1.*nan"):
         train(model, DATA, steps=3, rng=rng())
+
+
+# Memory
+
+
+def test_memory_does_not_grow_while_training():
+    """Without the cycle collector: what a step leaves behind would be left for good."""
+    model, live, logits = model_of(), [], []
+    whole = model.forward
+
+    def forward(ids):
+        out = whole(ids)
+        logits.append(weakref.ref(out))
+        return out
+
+    def count(state):
+        live.append(sum(isinstance(o, Tensor) for o in gc.get_objects()))
+
+    model.forward = forward
+    gc.collect()
+    gc.disable()
+    try:
+        train(model, DATA, val_data=DATA[:20], eval_every=5, steps=30, callbacks=[count], rng=rng())
+    finally:
+        gc.enable()
+    assert len(set(live[2:])) == 1
+    assert all(reference() is None for reference in logits)
 
 
 # Refusals
