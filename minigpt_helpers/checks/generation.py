@@ -294,7 +294,8 @@ prediction(
     near=[
         ([3, 0], "The layer comes first."),
         ([1, 4], "Layers and heads are counted from 0."),
-        ([1, 3], "That is the head of question 2. It likes equal letters."),
+        ([1, 3], "Its weights are spread out. Look for one bright line."),
         ([1, 0], "It does so for some characters. One head does it nearly everywhere."),
+        ([0, 1], "That one looks two back: it is the head of question 2."),
     ],
 )
