@@ -144,7 +144,7 @@ def gelu(x: Tensor) -> Tensor:
     ``x * sigmoid(2u)``, which is the same and faster (lesson 4).
     """
     _check_input(x, "gelu")
-    a = x.data
+    a = x.data.reshape(-1)  # a single number, too, becomes an array
     square = a * a  # a product: a power, a**3, would take longer than all the rest
     gate = square * (-2 * _GELU_SCALE * _GELU_CUBIC)
     gate -= 2 * _GELU_SCALE
@@ -162,10 +162,11 @@ def gelu(x: Tensor) -> Tensor:
         slope *= out
         slope *= 1 - gate
         slope += gate
+        slope = slope.reshape(x.shape)
         slope *= grad
         return (slope,)
 
-    return Tensor.from_op(out, (x,), backward)
+    return Tensor.from_op(out.reshape(x.shape), (x,), backward)
 
 
 def attention(qkv: Tensor, num_heads: int, causal: bool = True, cache=None) -> Tensor:

@@ -84,6 +84,7 @@ def _cases():
     cases["layer_norm, columns in memory"] = (
         layer_norm, ref.small_layer_norm, [columns, normal(4), normal(4)])
     cases["gelu, columns in memory"] = gelu, ref.small_gelu, [columns]
+    cases["gelu of a single number"] = gelu, ref.small_gelu, [normal()]
     cases["cross_entropy, columns in memory"] = (
         lambda z: cross_entropy_loss(z, [0, 3, 3, 1, 2]),
         lambda z: ref.small_cross_entropy(z, [0, 3, 3, 1, 2]), [columns])
