@@ -114,7 +114,8 @@ export function choice(model, name, { label, options, depends = [] }) {
   input.onchange = () => change(model, { [name]: options()[input.selectedIndex][0] });
   follow(model, [name, ...depends], () => {
     const pairs = options();
-    if (pairs.map((pair) => pair[1]).join("\n") !== [...input.options].map((o) => o.text).join("\n"))
+    const there = [...input.options].map((option) => option.text);
+    if (pairs.map((pair) => pair[1]).join("\n") !== there.join("\n"))
       input.replaceChildren(...pairs.map((pair) => element("option", {}, pair[1])));
     input.selectedIndex = pairs.findIndex((pair) => pair[0] === model.get(name));
     input.disabled = pairs.length < 2;

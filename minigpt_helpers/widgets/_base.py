@@ -11,8 +11,9 @@
    which runs in an animation frame after every change of any trait.
 5. What the reader got wrong goes into `problem`, what they should know into `note`; the base shows
    both inside the widget. `check_text` writes them for text.
-6. Tests: the two functions compared over a grid of states (`tests/test_widgets_my_widget.py`), each
-   control operated by mouse and by keyboard (`tests/browser/test_my_widget.py`).
+6. Tests: the function and the kernel's part in `tests/test_widgets_my_widget.py`, JavaScript beside
+   Python over a grid of states in `tests/widget_grids.py`, each control by mouse and by keyboard in
+   `tests/browser/test_my_widget.py`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import math
 import re
 from functools import cache
 from html import escape
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +68,7 @@ class Number(traitlets.Float):
         self.low, self.high = low, high
 
     def validate(self, obj: object, value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
             raise ValueError(f"{self.name} is {value!r}; give a number")
         return float(in_range(self.name, value, self.low, self.high))
 
@@ -86,7 +88,9 @@ def in_words(character: str) -> str:
     return SPOKEN.get(character, f'"{character}"')
 
 
-def check_text(text: str, *, known: list[str] | None, limit: int, keep: str) -> tuple[str, str, str]:
+def check_text(
+    text: str, *, known: list[str] | None, limit: int, keep: str
+) -> tuple[str, str, str]:
     """Decide which part of the reader's `text` is used.
 
     `known` is the vocabulary (`None`: every character is), `limit` the greatest length, `keep`

@@ -4,8 +4,8 @@ import { element, glyph, inkOn, setText, shade } from "./_base.js";
 const EDGE = 24;      // room for the characters at the left and above
 const LEGEND = 42;    // room for the colour scale below
 
-// `label` names the map. `pick(row, column)` is called by click and arrow keys, `hover(row, column)`
-// by the mouse, with nulls when it leaves. The selected place comes with each `draw`.
+// `label` names the map. `pick(row, column)` is called by click and arrow keys,
+// `hover(row, column)` by the mouse, with nulls when it leaves. The selected place comes with each `draw`.
 export function heatMap({ testid, label, pick, hover, style }) {
   const title = element("div", { class: "minigpt-map-title" });
   const canvas = element("canvas", { tabindex: "0", role: "application", "data-testid": testid,
@@ -41,16 +41,18 @@ export function heatMap({ testid, label, pick, hover, style }) {
   // values: count * count numbers. colour(value) -> [r, g, b]. hidden(row, column): hatch the cell.
   // text(value, room) -> the number for a cell `room` pixels wide; `blank` stands in hidden cells.
   // ticks of the colour scale: [place 0..1, text] pairs.
-  function draw({ heading, side, tokens, values, colour, ticks, hidden, text, blank, row, column }) {
+  function draw({ heading, side, tokens, values, colour, ticks, hidden, text, blank, row,
+    column }) {
     const count = tokens.length;
     const cell = side / count;
     shown = { count, side, row, column };
     setText(title, heading);
     const ratio = window.devicePixelRatio || 1;
     const width = EDGE + side + 4, height = EDGE + side + LEGEND;
-    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(height * ratio);
+    const across = Math.round(width * ratio), down = Math.round(height * ratio);
+    if (canvas.width !== across || canvas.height !== down) {
+      canvas.width = across;
+      canvas.height = down;
       canvas.style.width = `${width}px`;
       canvas.style.height = `${height}px`;
     }
@@ -89,7 +91,7 @@ export function heatMap({ testid, label, pick, hover, style }) {
     paint.textAlign = "center";
     paint.textBaseline = "middle";
     if (cell >= 30) {
-      paint.font = `${cell >= 38 ? 16 : 14}px ${family}`;
+      paint.font = `${cell >= 36 ? 16 : 14}px ${family}`;
       for (let i = 0; i < count; i++) {
         for (let j = 0; j < count; j++) {
           const value = values[i * count + j];

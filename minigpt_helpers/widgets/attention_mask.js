@@ -126,7 +126,7 @@ function build({ model, controls, picture, say, redraw, style }) {
     maps.masked.draw({ ...common, ...ofScores, values: state.masked, hidden: future, blank: "−∞",
       heading: causal ? "masked: no future" : "masked: nothing" });
     maps.weights.draw({ ...common, ...weightLook, values: state.weights, hidden: future, blank: "0",
-      heading: temperature === 1 ? "weights: softmax" : `weights: softmax(· ÷ ${temperature.toFixed(1)})` });
+      heading: `weights: softmax${temperature === 1 ? "" : `(· ÷ ${temperature.toFixed(1)})`}` });
     drawRow(tokens, state.weights, row, column);
 
     const [i, j] = hovered[0] !== null && hovered[0] < count && hovered[1] < count

@@ -9,6 +9,7 @@ import traitlets
 
 from minigpt_helpers.plots import panels
 from minigpt_helpers.widgets._base import (
+    HERE,
     Number,
     TeachingWidget,
     bundle,
@@ -44,7 +45,9 @@ def mask_state(
     return {"scores": scores, "masked": masked, "weights": exps / exps.sum(axis=-1, keepdims=True)}
 
 
-def pair_in_words(tokens: list[str], weights: np.ndarray, row: int, column: int, causal: bool) -> str:
+def pair_in_words(
+    tokens: list[str], weights: np.ndarray, row: int, column: int, causal: bool
+) -> str:
     """The pair of the query at `row` and the key at `column` as a sentence with its weight."""
     query, key = f"{in_words(tokens[row])} (position {row})", in_words(tokens[column])
     if causal and column > row:
@@ -78,6 +81,7 @@ class AttentionMaskExplorer(TeachingWidget):
     """
 
     _esm = bundle("attention_mask.js")
+    _css = TeachingWidget._css + (HERE / "_attention.css").read_text(encoding="utf-8")
 
     text = traitlets.Unicode().tag(sync=True)
     length = traitlets.Int(1).tag(sync=True)

@@ -63,8 +63,8 @@ function build({ model, controls, picture, say, redraw }) {
     "aria-label": "probability of each next character; arrow keys select a bar" },
     ...bars.map(({ node }) => node));
   chart.onkeydown = (event) => {
-    const last = shown - 1;
-    const to = { ArrowLeft: get("bar") - 1, ArrowRight: get("bar") + 1, Home: 0, End: last }[event.key];
+    const bar = get("bar"), last = shown - 1;
+    const to = { ArrowLeft: bar - 1, ArrowRight: bar + 1, Home: 0, End: last }[event.key];
     if (to === undefined) return;
     event.preventDefault();
     change(model, { bar: Math.min(Math.max(to, 0), last) });
@@ -89,7 +89,8 @@ function build({ model, controls, picture, say, redraw }) {
     const letters = Array.from(get("prompt"), glyph), kept = get("max_seq_len");
     setText(read.children[0], letters.slice(0, -kept).join(""));
     setText(read.children[1], letters.slice(-kept).join(""));
-    setText(entropy, `${state.entropy.toFixed(3)} nats = ${(state.entropy / Math.LN2).toFixed(3)} bits`);
+    const nats = state.entropy.toFixed(3), bits = (state.entropy / Math.LN2).toFixed(3);
+    setText(entropy, `${nats} nats = ${bits} bits`);
     setText(greedy, inWords(chars[state.greedy]));
 
     bars.forEach(({ node, prob, bar, dot, token, count }, i) => {
@@ -108,10 +109,12 @@ function build({ model, controls, picture, say, redraw }) {
     });
 
     const ids = selected < single.length ? [single[selected]] : others;
-    const name = selected < single.length ? inWords(chars[ids[0]]) : `the other ${ids.length} together`;
+    const name = selected < single.length ? inWords(chars[ids[0]])
+      : `the other ${ids.length} together`;
     const p = sum(ids, state.probs);
-    say(`${name}: probability ${p.toFixed(4)}`
-      + (counts.length ? `, drawn ${sum(ids, counts)} times, expected ${(1000 * p).toFixed(1)}` : ""));
+    const compared = counts.length === 0 ? ""
+      : `, drawn ${sum(ids, counts)} times, expected ${(1000 * p).toFixed(1)}`;
+    say(`${name}: probability ${p.toFixed(4)}${compared}`);
   };
 }
 

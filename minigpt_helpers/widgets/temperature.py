@@ -11,6 +11,7 @@ from minigpt_helpers.autograd import no_grad
 from minigpt_helpers.generation import next_token_probs
 from minigpt_helpers.plots import bars
 from minigpt_helpers.widgets._base import (
+    HERE,
     Number,
     TeachingWidget,
     bundle,
@@ -48,7 +49,7 @@ def temperature_state(
 
 
 def columns(order: np.ndarray, most: int = COLUMNS) -> tuple[list[int], list[int]]:
-    """Split the ids in `order` into those with a bar of their own and the others, which share one."""
+    """Split the ids in `order`: those with a bar of their own, and the others that share one."""
     order = [int(token) for token in order]
     return (order, []) if len(order) <= most else (order[: most - 1], order[most - 1 :])
 
@@ -64,6 +65,7 @@ class TemperatureExplorer(TeachingWidget):
     """
 
     _esm = bundle("temperature.js")
+    _css = TeachingWidget._css + (HERE / "temperature.css").read_text(encoding="utf-8")
 
     prompt = traitlets.Unicode().tag(sync=True)
     temperature = Number(0.0, 3.0, 1.0).tag(sync=True)
