@@ -80,8 +80,14 @@ def _gradients(model, x, y) -> tuple[bool, str]:
     bad = [name for name, p in named.items() if not np.isfinite(p.grad).all()]
     zero = [name for name, p in named.items() if not np.any(p.grad)]
     if bad or zero:
-        return False, f"not finite: {bad}; all zero: {zero}"
+        ill = [("not finite", bad), ("all zero", zero)]
+        return False, "; ".join(f"{what}: {_first(names)}" for what, names in ill if names)
     return True, f"all {len(named)} parameters have finite gradients that are not all zero"
+
+
+def _first(names: list[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _overfits(model, x, y) -> tuple[bool, str]:
