@@ -88,18 +88,21 @@ def more_right_but_worse(case, logits_first, logits_second, targets):
                "your logits hold an infinity or a NaN", "Ordinary numbers will do.")  # fmt: skip
     right = [int((table.argmax(axis=1) == targets).sum()) for table in (first, second)]
     losses = [_mean_loss(table, targets) for table in (first, second)]
+    swapped = right[0] < right[1] and losses[0] < losses[1]
+    swap = "You have it the other way round: swap the two models."
     with case("the first is right more often"):
         expect(right[0] > right[1], (
             f"the first model is right {right[0]} times, the second {right[1]} times"
-        ), "A model is right where the logit of the target is the largest of its row. Of two equal "
-           "logits the left one counts.")  # fmt: skip
+        ), swap if swapped else (
+            "A model is right where the logit of the target is the largest of its row. Of two equal "
+            "logits the left one counts."
+        ))  # fmt: skip
     with case("the first has the higher loss"):
-        hint = "Let the first model be very sure at the place where it is wrong."
-        if losses[0] < losses[1] and right[0] < right[1]:
-            hint = "You have it the other way round: swap the two models."
         expect(losses[0] > losses[1] + 1e-6, (
             f"the mean loss of the first is {losses[0]:.4f}, of the second {losses[1]:.4f}"
-        ), hint)  # fmt: skip
+        ), swap if swapped else (
+            "Let the first model be very sure at the place where it is wrong."
+        ))  # fmt: skip
 
 
 @check(
@@ -135,7 +138,7 @@ def mean_loss(case, mean_loss):
         (lambda z, t: (np.log(np.exp(z - z.max(axis=1, keepdims=True)).sum(axis=1)) - at(z, t))
          .mean(), "The maximum was subtracted in the sum, but not from the logit of the target."),
     ]  # fmt: skip
-    for T, V in [(1, 3), (4, 2), (3, 5), (5, 5)]:
+    for T, V in [(4, 2), (3, 5), (5, 5), (1, 3)]:
         logits, targets = case.rng.normal(size=(T, V)) * 2, case.rng.integers(V, size=T)
         with case(f"T={T}, V={V}"):
             expect_same(mean_loss, _mean_loss, logits, targets, mistakes=mistakes, hint=(
@@ -197,7 +200,7 @@ def loss_gradient(case, loss_gradient):
         (lambda z, t: ((probs(z) - one_hot(z, t)) * one_hot(z, t)) / len(t), "The other characters "
          "have a gradient, too: their probability."),
     ]  # fmt: skip
-    for T, V in [(1, 3), (4, 2), (3, 5), (6, 4)]:
+    for T, V in [(4, 2), (3, 5), (6, 4), (1, 3)]:
         logits, targets = case.rng.normal(size=(T, V)) * 2, case.rng.integers(V, size=T)
         with case(f"T={T}, V={V}"):
             expect_same(loss_gradient, _loss_gradient, logits, targets, mistakes=mistakes, hint=(
@@ -229,14 +232,13 @@ def _after(step, batches, lr: float) -> tuple[np.ndarray, float]:
     return _flat(model), returned
 
 
-def _step(model, x, y, lr, *, sign=-1.0, zero="before", backward=True):
+def _step(model, x, y, lr, *, sign=-1.0, zero="before"):
     parameters = model.parameters()
     loss = cross_entropy_loss(model(x), y)
     if zero == "before":
         for p in parameters:
             p.grad = 0.0
-    if backward:
-        loss.backward()
+    loss.backward()
     if zero == "after":
         for p in parameters:
             p.grad = 0.0
@@ -255,11 +257,11 @@ def model_step(case, model_step):
     batches = [case.rng.integers(5, size=(2, 2, 4)) for _ in range(3)]  # x and y, (2, 4) each
     lr = 0.5
     mistakes = [
-        (dict(sign=1.0), "The parameters walk uphill: it is p.data -= lr * p.grad."),
-        (dict(sign=1.0, zero="never"), "The parameters walk uphill: it is p.data -= lr * p.grad."),
-        (dict(zero="after"), "Nothing moves: the gradients are set to 0 between backward and the "
-         "step. Set them to 0 before backward."),
-        (dict(backward=False), "Nothing moves: nobody calls loss.backward()."),
+        (dict(sign=1.0), "The parameters go the wrong way. Where does a gradient point?"),
+        (dict(sign=1.0, zero="never"), "The parameters go the wrong way, and the gradients of "
+         "earlier steps add up. Where does a gradient point?"),
+        (dict(zero="after"), "Nothing moves. Go through the lines one by one: what do the gradients "
+         "hold at the moment of the step?"),
         (dict(zero="never"), "The gradients of earlier steps are still there, and add up. Set them "
          "to 0 before backward."),
         (dict(sign=-1 / lr), "The learning rate is not used."),
@@ -433,6 +435,7 @@ def clip_gradients(case, clip_gradients):
         return math.sqrt(sum(float((g * g).sum()) for g in grads))
 
     mistakes = [
+        (lambda gs, most: list(gs), "Nothing was clipped."),
         (lambda gs, most: [g * min(1.0, most / np.sqrt((g * g).sum())) for g in gs], "Each array "
          "was clipped by its own norm. That changes the direction: one norm for all of them."),
         (lambda gs, most: [np.clip(g, -most, most) for g in gs], "Each number was clipped on its "
@@ -450,7 +453,6 @@ def clip_gradients(case, clip_gradients):
          "always 1."),
         (lambda gs, most: [g * max(1.0, most / total(gs)) for g in gs], "min and max are swapped: "
          "the factor is at most 1."),
-        (lambda gs, most: list(gs), "Nothing was clipped."),
         (lambda gs, most: [g * (total(gs) / most) for g in gs], "The fraction is upside down: a "
          "long gradient needs a small factor, max_norm / norm."),
     ]  # fmt: skip
