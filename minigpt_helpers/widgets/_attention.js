@@ -16,7 +16,7 @@ export const weightLook = {
   colour: (weight) => shade(Math.sqrt(weight)),
   ticks: [0, 0.1, 0.3, 0.6, 1].map((weight) => [Math.sqrt(weight), String(weight)]),
   text: (weight, room) =>
-    (room >= 36 ? weight.toFixed(2) : weight.toFixed(2).replace(/^0/, "")),
+    (room >= 40 ? weight.toFixed(2) : weight.toFixed(2).replace(/^0/, "")),
 };
 
 // Layers or heads as options of a choice.
