@@ -262,7 +262,8 @@ def test_random_graphs(seed):
     operations = [
         lambda a, b: a + b, lambda a, b: a * b, lambda a, b: a - b, lambda a, b: a * b.tanh(),
         lambda a, b: a @ b.transpose() @ b, lambda a, b: a / (b * b + 1),
-        lambda a, b: (a * 0.3).exp() + b.sum(axis=0), lambda a, b: a.mean(axis=1, keepdims=True) * b,
+        lambda a, b: (a * 0.3).exp() + b.sum(axis=0),
+        lambda a, b: a.mean(axis=1, keepdims=True) * b,
         lambda a, b: a[[1, 1]] + b[0], lambda a, b: stack([a[0], b[1]]),
     ]
 
@@ -373,7 +374,8 @@ def test_gradients_start_at_zero_and_can_be_reset():
     assert p.shape == (2, 3)
 
 
-@pytest.mark.parametrize("value", [0, 0.0, np.float64(0), np.float32(2), 1.5, np.array([1.0, 2.0]), [3, 4]])
+@pytest.mark.parametrize("value", [0, 0.0, np.float64(0), np.float32(2), 1.5, np.array([1.0, 2.0]),
+    [3, 4]])
 def test_a_gradient_may_be_set(value):
     p = Tensor([5.0, 6.0])
     p.grad = value
@@ -669,7 +671,8 @@ def test_a_single_float32_number_stays_one():
 # Refusals
 
 
-@pytest.mark.parametrize("data", ["text", ["a", "b"], [[1], [1, 2]], None, {}, [None], 1j, object()])
+@pytest.mark.parametrize("data", ["text", ["a", "b"], [[1], [1, 2]], None, {}, [None], 1j,
+    object()])
 def test_a_tensor_holds_numbers_only(data):
     with pytest.raises(ValueError, match="Tensor holds numbers"):
         Tensor(data)
@@ -689,7 +692,8 @@ def test_shapes_that_do_not_fit_are_shown(symbol, left, right):
     assert str(left) in str(error.value) and str(right) in str(error.value)
 
 
-@pytest.mark.parametrize("left, right", [((2, 3), (2, 3)), ((2, 3), (4,)), ((4,), (3, 2)), ((3,), (2,))])
+@pytest.mark.parametrize("left, right", [((2, 3), (2, 3)), ((2, 3), (4,)), ((4,), (3, 2)),
+    ((3,), (2,))])
 def test_products_that_do_not_fit(left, right):
     with pytest.raises(ValueError, match="@"):
         Tensor(np.ones(left)) @ Tensor(np.ones(right))

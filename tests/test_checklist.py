@@ -31,7 +31,8 @@ NAMES = {"shapes", "first loss", "causal mask", "gradients", "overfits a few tok
 
 
 @pytest.mark.parametrize("options", [
-    {}, {"dtype": np.float32}, {"max_seq_len": 32}, {"embed_dim": 4, "layers": 1}, {"embed_dim": 64},
+    {}, {"dtype": np.float32}, {"max_seq_len": 32}, {"embed_dim": 4, "layers": 1},
+    {"embed_dim": 64},
     {"layers": 4}, {"max_seq_len": 2}, {"max_seq_len": 3},
 ])
 @pytest.mark.parametrize("seed", [0, 1])

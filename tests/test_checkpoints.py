@@ -158,10 +158,12 @@ class Evil:
 
 @pytest.mark.parametrize("content", [
     np.random.default_rng(0).bytes(5000), pickle.dumps(Evil()), pickle.dumps({"head": [1, 2]}),
-    b"hello world, this is text\n" * 50, b"\x80" * 64, b"\xff" * 64, b"\0" * 64, b"PK\x03\x04" + b"\0" * 99,
+    b"hello world, this is text\n" * 50, b"\x80" * 64, b"\xff" * 64, b"\0" * 64,
+    b"PK\x03\x04" + b"\0" * 99,
     (10**6).to_bytes(8, "little") + b"{}", (2).to_bytes(8, "little") + b"[]",
     (2).to_bytes(8, "little") + b"{}",
-], ids=["random", "pickle", "harmless pickle", "text", "80", "ff", "zeros", "zip", "header too long",
+], ids=["random", "pickle", "harmless pickle", "text", "80", "ff", "zeros", "zip",
+        "header too long",
         "list header", "empty header"])
 def test_a_file_from_elsewhere(path, content, monkeypatch):
     monkeypatch.chdir(path.parent)
@@ -171,7 +173,8 @@ def test_a_file_from_elsewhere(path, content, monkeypatch):
     assert not (path.parent / "unpickled").exists()
 
 
-@pytest.mark.parametrize("metadata", [None, {}, {"format": "pt"}, {"format": "minigpt-checkpoint-999"}])
+@pytest.mark.parametrize("metadata", [None, {}, {"format": "pt"},
+    {"format": "minigpt-checkpoint-999"}])
 def test_a_safetensors_file_of_another_kind(path, metadata):
     save_file(model_of().state_dict(), path, metadata=metadata)
     with pytest.raises(ValueError, match="not a Mini-GPT checkpoint"):
@@ -203,8 +206,10 @@ def test_the_tampering_helper_makes_good_files_when_it_changes_nothing(path):
     {"vocabulary": [1, 2, 3, 4, 5, 6]}, {"vocabulary": 6}, {"vocabulary": "no json ["},
     {"vocabulary": []}, {"vocabulary": None}, {"config": None}, {"config": "no json {"},
     {"config": []}, {"config": 5}, {"config": {}}, {"config": config(vocab_size=7)},
-    {"config": config(num_heads=3)}, {"config": config(num_heads=0)}, {"config": config(num_heads="a")},
-    {"config": config(num_layers=1)}, {"config": config(num_layers=3)}, {"config": config(embed_dim=16)},
+    {"config": config(num_heads=3)}, {"config": config(num_heads=0)},
+    {"config": config(num_heads="a")},
+    {"config": config(num_layers=1)}, {"config": config(num_layers=3)},
+    {"config": config(embed_dim=16)},
     {"config": config(max_seq_len=7)}, {"config": config(max_seq_len=None)},
     {"config": config(stranger=1)}, {"config": config(rng=3)}, {"config": config(dtype="float32")},
     {"config": config(embed_dim=10**7)}, {"config": config(num_layers=10**12)},
@@ -219,10 +224,12 @@ def test_a_tampered_header(path, header):
 
 
 @pytest.mark.parametrize("change", [
-    lambda s: s.pop("head.weight"), lambda s: s.pop("head.bias"), lambda s: s.pop("token_embedding.weight"),
+    lambda s: s.pop("head.weight"), lambda s: s.pop("head.bias"),
+    lambda s: s.pop("token_embedding.weight"),
     lambda s: s.pop("position_embedding.weight"), lambda s: s.clear(),
     lambda s: s.update(stranger=np.ones(2)), lambda s: s.update({"head.bias": np.ones(99)}),
-    lambda s: s.update({"head.weight": np.ones((8, 7))}), lambda s: s.update({"token_embedding.weight": np.ones(3)}),
+    lambda s: s.update({"head.weight": np.ones((8, 7))}),
+    lambda s: s.update({"token_embedding.weight": np.ones(3)}),
     lambda s: s.update({"head.weight": s["head.weight"].astype(np.int32)}),
     lambda s: s.update({"blocks.x.norm1.bias": np.ones(8)}),
 ])
@@ -268,7 +275,8 @@ def test_a_new_file_replaces_the_old_one(saved):
     assert list(saved.parent.iterdir()) == [saved]
 
 
-@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()], ids=["disk", "interrupt"])
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()],
+    ids=["disk", "interrupt"])
 @pytest.mark.parametrize("where", ["fsync", "replace"])
 def test_a_write_that_fails_leaves_the_old_file_whole(saved, monkeypatch, where, error):
     before = saved.read_bytes()

@@ -41,7 +41,8 @@ def _cases():
         cases[name("softmax")] = softmax, ref.small_softmax, [x]
         cases[name("softmax axis 0")] = (
             lambda x: softmax(x, axis=0), lambda x: ref.small_softmax(x, axis=0), [x])
-        cases[name("linear")] = linear, ref.small_linear, [x, normal(4, 3, seed=1), normal(3, seed=2)]
+        cases[name("linear")] = linear, ref.small_linear, [
+            x, normal(4, 3, seed=1), normal(3, seed=2)]
         cases[name("layer_norm")] = (
             layer_norm, ref.small_layer_norm, [x, normal(4, seed=1), normal(4, seed=2)])
         cases[name("layer_norm eps")] = (
@@ -192,7 +193,9 @@ def test_softmax_against_a_loop():
 
 def test_linear_against_a_loop():
     x, w, b = normal(4, 3), normal(3, 2, seed=1), normal(2, seed=2)
-    expected = [[sum(x[n, i] * w[i, o] for i in range(3)) + b[o] for o in range(2)] for n in range(4)]
+    expected = [
+        [sum(row[i] * w[i, o] for i in range(3)) + b[o] for o in range(2)] for row in x
+    ]
     np.testing.assert_allclose(linear(*map(Tensor, (x, w, b))).data, expected, rtol=1e-13)
 
 
@@ -258,7 +261,8 @@ def test_cross_entropy_of_one_position_takes_one_id():
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("row, expected", [
-    ([1e4, 0.0, -1e4], [1, 0, 0]), ([-1e4, -1e4, -1e4], [1 / 3] * 3), ([1e4, 1e4, 0], [0.5, 0.5, 0]),
+    ([1e4, 0.0, -1e4], [1, 0, 0]), ([-1e4, -1e4, -1e4], [1 / 3] * 3),
+    ([1e4, 1e4, 0], [0.5, 0.5, 0]),
     ([-np.inf, 0.0, 0.0], [0, 0.5, 0.5]), ([1e30, -1e30, 0.0], [1, 0, 0]),
 ])
 def test_softmax_of_extremes(row, expected, dtype):
@@ -327,7 +331,8 @@ def test_numpys_error_state_is_left_as_it_was():
 
 
 @pytest.mark.parametrize("function", [
-    lambda: gelu(Tensor(np.array([-100.0, 100.0], np.float32))), lambda: softmax(Tensor([1e4, 0.0])),
+    lambda: gelu(Tensor(np.array([-100.0, 100.0], np.float32))),
+    lambda: softmax(Tensor([1e4, 0.0])),
     lambda: cross_entropy_loss(Tensor([1e4, 0.0]), 1),
 ])
 def test_whoever_makes_numpy_strict_still_gets_an_answer(function):
@@ -416,7 +421,8 @@ def test_an_input_that_is_no_tensor_is_named(function, x):
         function(x)
 
 
-@pytest.mark.parametrize("shape, heads", [((4, 10), 1), ((4, 12), 3), ((12,), 2), ((), 1), ((4, 12), 0)])
+@pytest.mark.parametrize("shape, heads", [((4, 10), 1), ((4, 12), 3), ((12,), 2), ((), 1),
+    ((4, 12), 0)])
 def test_attention_refuses_a_width_that_does_not_split(shape, heads):
     with pytest.raises(ValueError, match="heads|3D|shape"):
         attention(Tensor(np.zeros(shape)), heads)

@@ -262,7 +262,8 @@ def test_the_cache_changes_nothing(start_len, heads, layers):
         texts, logits = [], []
         for use_cache in (True, False):
             model.last.clear()
-            texts.append(generate(model, start, 3 * T_MAX, rng=rng(seed), use_cache=use_cache, **options))
+            texts.append(generate(model, start, 3 * T_MAX, rng=rng(seed), use_cache=use_cache,
+                **options))
             logits.append(np.array(model.last))
         assert texts[0] == texts[1]
         np.testing.assert_allclose(logits[0], logits[1], rtol=0, atol=1e-10)
@@ -286,7 +287,9 @@ def test_the_cache_saves_work_and_the_window_is_cropped():
 
 def test_only_the_last_tokens_count():
     model, tail = model_of(), [4, 2, 8, 0, 1, 1]
-    texts = [generate(model, head + tail, 10, rng=rng())[len(head):] for head in ([], [5], [3] * 20)]
+    texts = [
+        generate(model, head + tail, 10, rng=rng())[len(head):] for head in ([], [5], [3] * 20)
+    ]
     assert texts[0] == texts[1] == texts[2]
 
 

@@ -74,7 +74,8 @@ def test_embedding_looks_up_rows():
 
 
 def test_feed_forward_is_two_linear_layers_and_a_gelu():
-    layer, x = FeedForward(D, rng=np.random.default_rng(0)), np.random.default_rng(1).normal(size=(4, D))
+    layer = FeedForward(D, rng=np.random.default_rng(0))
+    x = np.random.default_rng(1).normal(size=(4, D))
     assert layer.expand.weight.shape == (D, 4 * D)
     hidden = x @ layer.expand.weight.data + layer.expand.bias.data
     hidden = np.vectorize(ref.loop_gelu)(hidden)
@@ -87,7 +88,8 @@ def test_feed_forward_is_two_linear_layers_and_a_gelu():
 def test_self_attention_against_a_loop(heads, causal):
     layer = SelfAttention(D, heads, rng=np.random.default_rng(0))
     x = np.random.default_rng(1).normal(size=(5, D))
-    out, weights = ref.loop_attention(x @ layer.qkv.weight.data + layer.qkv.bias.data, heads, causal)
+    out, weights = ref.loop_attention(x @ layer.qkv.weight.data + layer.qkv.bias.data, heads,
+        causal)
     expected = out @ layer.proj.weight.data + layer.proj.bias.data
     np.testing.assert_allclose(layer(Tensor(x), causal=causal).data, expected, atol=1e-12)
     np.testing.assert_allclose(layer.weights(Tensor(x), causal=causal), weights, atol=1e-13)
@@ -183,7 +185,8 @@ def test_the_number_of_parameters(vocab_size, embed_dim, heads, num_layers, max_
     model = MiniGPT(vocab_size, embed_dim, heads, num_layers, max_seq_len)
     d = embed_dim
     block = 2 * 2 * d + (d * 3 * d + 3 * d) + (d * d + d) + (d * 4 * d + 4 * d) + (4 * d * d + d)
-    expected = (vocab_size + max_seq_len) * d + num_layers * block + 2 * d + d * vocab_size + vocab_size
+    around = (vocab_size + max_seq_len) * d + 2 * d + d * vocab_size + vocab_size
+    expected = around + num_layers * block
     assert model.num_parameters() == expected
     assert sum(p.size for p in model.parameters()) == expected
 
@@ -252,7 +255,8 @@ def test_a_deep_copy_is_a_model_of_its_own():
 # The model
 
 
-@pytest.mark.parametrize("kind", [list, tuple, np.array, lambda i: np.array(i, np.uint8), iter, range])
+@pytest.mark.parametrize("kind", [list, tuple, np.array, lambda i: np.array(i, np.uint8), iter,
+    range])
 def test_ids_may_come_as_any_list(kind):
     model = model_of()
     ids = range(5) if kind is range else kind([0, 1, 2, 3, 4])
@@ -332,7 +336,8 @@ def test_a_future_token_changes_nothing_before_it(heads, num_layers, dtype):
         for split in range(1, seq_len):
             for seed in range(2):
                 changed = ids.copy()
-                changed[split:] = (changed[split:] + 1 + ids_of(seq_len - split, seed=seed) % (V - 1)) % V
+                shift = 1 + ids_of(seq_len - split, seed=seed) % (V - 1)
+                changed[split:] = (changed[split:] + shift) % V
                 after = model(changed).data
                 np.testing.assert_array_equal(after[:split], before[:split])
                 assert not np.array_equal(after[split], before[split])
@@ -425,7 +430,8 @@ def test_attention_weights_are_those_that_forward_uses():
         out = np.concatenate(heads, axis=1) @ block.attention.proj.weight.data
         x = x + out + block.attention.proj.bias.data
         x = x + block.feed_forward(block.norm2(Tensor(x))).data
-    np.testing.assert_allclose(model(ids).data, model.head(model.final_norm(Tensor(x))).data, atol=1e-12)
+    np.testing.assert_allclose(model(ids).data, model.head(model.final_norm(Tensor(x))).data,
+        atol=1e-12)
 
 
 def test_attention_weights_of_a_batch():
@@ -494,13 +500,15 @@ def test_ids_that_cannot_be(ids, named, look):
 
 @pytest.mark.parametrize("embed_dim, heads", [(8, 3), (6, 4), (5, 2), (4, 8)])
 def test_heads_must_divide_the_width(embed_dim, heads):
-    for make in (lambda: MiniGPT(5, embed_dim, heads, 1, 4), lambda: SelfAttention(embed_dim, heads),
+    for make in (lambda: MiniGPT(5, embed_dim, heads, 1, 4),
+                 lambda: SelfAttention(embed_dim, heads),
                  lambda: TransformerBlock(embed_dim, heads)):
         with pytest.raises(ValueError, match=f"embed_dim={embed_dim}.*num_heads={heads}"):
             make()
 
 
-@pytest.mark.parametrize("name", ["vocab_size", "embed_dim", "num_heads", "num_layers", "max_seq_len"])
+@pytest.mark.parametrize("name", ["vocab_size", "embed_dim", "num_heads", "num_layers",
+    "max_seq_len"])
 @pytest.mark.parametrize("value", [0, -1, 2.0, "3", None])
 def test_sizes_of_the_model_are_whole_and_positive(name, value):
     sizes = dict(vocab_size=5, embed_dim=4, num_heads=2, num_layers=1, max_seq_len=6)

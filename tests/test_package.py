@@ -17,7 +17,8 @@ import minigpt_helpers
 pytestmark = pytest.mark.filterwarnings("error")
 
 PACKAGE = Path(minigpt_helpers.__file__).parent
-ORDER = ["text", "autograd", "functional", "nn", "training", "checklist", "generation", "checkpoints"]
+ORDER = ["text", "autograd", "functional", "nn", "training", "checklist", "generation",
+    "checkpoints"]
 OUTSIDE = {
     "text": {"numpy"}, "autograd": {"numpy"}, "functional": {"numpy"}, "nn": {"numpy"},
     "training": {"numpy", "threadpoolctl"}, "checklist": {"numpy"}, "generation": {"numpy"},
@@ -75,7 +76,8 @@ def test_the_corpora_import_no_room():
 
 def test_no_room_of_the_core_imports_what_is_built_on_it():
     for room in ORDER:
-        assert not own(imports_of(PACKAGE / f"{room}.py")) & {"checks", "plots", "widgets", "pretrained"}
+        assert not own(imports_of(PACKAGE / f"{room}.py")) & {"checks", "plots", "widgets",
+            "pretrained"}
 
 
 @pytest.mark.parametrize("room", ORDER)
@@ -107,7 +109,8 @@ def public_objects():
                 yield f"{room}.{name}", value
 
 
-@pytest.mark.parametrize("name, value", list(public_objects()), ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize("name, value", list(public_objects()),
+    ids=lambda v: v if isinstance(v, str) else "")
 def test_every_public_function_and_class_says_what_it_does(name, value):
     doc = value.__doc__
     assert doc and len(doc.split()) >= 4
@@ -124,7 +127,8 @@ def test_every_room_says_what_it_is_for_and_in_which_lesson(room):
     ("Tensor", "data grad shape backward exp log sum mean max reshape transpose"),
     ("CharTokenizer", "from_text vocab_size encode decode"),
     ("Module", "parameters named_parameters state_dict load_state_dict"),
-    ("MiniGPT", "forward attention_weights"), ("SGD", "step zero_grad"), ("AdamW", "step zero_grad"),
+    ("MiniGPT", "forward attention_weights"), ("SGD", "step zero_grad"),
+    ("AdamW", "step zero_grad"),
 ])
 def test_the_public_methods_are_there(cls, names):
     assert set(names.split()) <= set(dir(getattr(minigpt_helpers, cls)))
@@ -150,8 +154,10 @@ def test_parameters_have_the_names_and_the_order_of_the_design(function, paramet
     assert names[: len(wanted) - 2] == wanted[: len(wanted) - 2]
 
 
-@pytest.mark.parametrize("name", ["Linear", "Embedding", "LayerNorm", "FeedForward", "SelfAttention",
-                                  "TransformerBlock", "MiniGPT"])
+@pytest.mark.parametrize("name", [
+    "Linear", "Embedding", "LayerNorm", "FeedForward", "SelfAttention", "TransformerBlock",
+    "MiniGPT",
+])
 def test_every_layer_takes_a_generator_by_keyword(name):
     parameter = inspect.signature(getattr(minigpt_helpers, name)).parameters["rng"]
     assert parameter.kind is inspect.Parameter.KEYWORD_ONLY and parameter.default is None

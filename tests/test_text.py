@@ -28,7 +28,8 @@ def test_the_vocabulary_is_the_sorted_set_of_characters():
     assert {c: i for i, c in tokenizer.idx_to_char.items()} == tokenizer.char_to_idx
 
 
-@pytest.mark.parametrize("text", ["", "a", "banana", "à la crème\t\r\n", "日本語と😀", "\0\ud800\U0010ffff"])
+@pytest.mark.parametrize("text", ["", "a", "banana", "à la crème\t\r\n", "日本語と😀",
+    "\0\ud800\U0010ffff"])
 def test_decode_inverts_encode(text):
     tokenizer = CharTokenizer.from_text(text + "a")
     ids = tokenizer.encode(text)
@@ -58,7 +59,8 @@ def test_the_first_unknown_character_is_the_one_named():
 
 @pytest.mark.parametrize("ids, named", [
     ([0, 3], "3 at position 1"), ([0, 1, -1], "-1 at position 2"), ([0.5], "0.5"), (["a"], "'a'"),
-    ([[0, 1]], r"\(1, 2\)"), (5, "5|shape"), (None, "None"), ([[0], [1, 2]], r"\[\[0\], \[1, 2\]\]"),
+    ([[0, 1]], r"\(1, 2\)"), (5, "5|shape"), (None, "None"),
+    ([[0], [1, 2]], r"\[\[0\], \[1, 2\]\]"),
     ([2**70], "int|object|range"), ([True], "bool"), ("ab", "ab"),
 ])
 def test_decode_refuses_what_is_no_id(ids, named):
@@ -96,7 +98,8 @@ def test_the_callers_list_of_characters_is_not_kept():
 # The split
 
 
-@pytest.mark.parametrize("n, fraction, num_val", [(100, 0.1, 10), (7, 0.5, 4), (10, 0.25, 2), (2, 0.5, 1)])
+@pytest.mark.parametrize("n, fraction, num_val",
+    [(100, 0.1, 10), (7, 0.5, 4), (10, 0.25, 2), (2, 0.5, 1)])
 def test_the_split_keeps_the_order_and_every_token(n, fraction, num_val):
     data = np.arange(n) % 5
     first, last = train_val_split(data, fraction)
@@ -168,7 +171,8 @@ def test_data_too_short_is_refused_with_both_lengths():
         get_batch(np.arange(8), 8, 2)
 
 
-@pytest.mark.parametrize("sizes", [(0, 1), (1, 0), (-3, 1), (2.5, 1), (1, "4"), (1, None), (True + 0.0, 1)])
+@pytest.mark.parametrize("sizes", [(0, 1), (1, 0), (-3, 1), (2.5, 1), (1, "4"), (1, None),
+    (True + 0.0, 1)])
 def test_sizes_must_be_whole_and_positive(sizes):
     with pytest.raises(ValueError, match="block_size|batch_size"):
         get_batch(np.arange(20), *sizes)

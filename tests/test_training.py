@@ -204,7 +204,8 @@ def test_a_copied_run_goes_on_like_the_original(make, copied):
     assert not np.array_equal(model.head.bias.data, start["head.bias"])
 
 
-@pytest.mark.parametrize("params", [[], None, 3, model_of(), Tensor([1.0, 2.0]), [np.ones(3)], ["a"]],
+@pytest.mark.parametrize("params", [[], None, 3, model_of(), Tensor([1.0, 2.0]), [np.ones(3)],
+    ["a"]],
                          ids=["empty", "None", "number", "model", "tensor", "array", "text"])
 @pytest.mark.parametrize("make", [SGD, AdamW])
 def test_an_optimizer_takes_a_list_of_tensors(make, params):
@@ -249,7 +250,8 @@ def test_a_schedule_without_warm_up():
     assert [schedule(s) for s in (2, 4)] == pytest.approx([0.5, 0.0])
 
 
-@pytest.mark.parametrize("sizes", [(10, 10), (10, 11), (10, -1), (0, 0), (-5, 0), (10, "a"), ("a", 0)])
+@pytest.mark.parametrize("sizes", [(10, 10), (10, 11), (10, -1), (0, 0), (-5, 0), (10, "a"),
+    ("a", 0)])
 def test_a_schedule_that_cannot_be(sizes):
     with pytest.raises(ValueError, match="total_steps|warmup_steps"):
         cosine_schedule(0.1, *sizes)
@@ -324,7 +326,8 @@ def test_evaluate_against_a_loop(n, batch_size):
     for i in range(0, n - 6, 6):
         x, y = data[i : i + 6], data[i + 1 : i + 7]
         losses.append(ref.loop_cross_entropy(model(x).data, y))
-    assert evaluate(model, data, 6, batch_size=batch_size) == pytest.approx(np.mean(losses), rel=1e-12)
+    assert evaluate(model, data, 6, batch_size=batch_size) == pytest.approx(np.mean(losses),
+        rel=1e-12)
 
 
 def test_evaluate_is_deterministic_and_leaves_no_trace():
@@ -401,12 +404,14 @@ def test_the_same_seed_gives_the_same_run():
 
 
 @pytest.mark.parametrize("make", [SGD, AdamW])
-@pytest.mark.parametrize("schedule", [None, cosine_schedule(0.01, 40, 5)], ids=["constant", "cosine"])
+@pytest.mark.parametrize("schedule", [None, cosine_schedule(0.01, 40, 5)],
+    ids=["constant", "cosine"])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_two_halves_are_the_whole_to_the_bit(make, schedule, dtype):
     whole, halves = model_of(dtype=dtype), model_of(dtype=dtype)
     options = {"batch_size": 3, "lr": schedule, "val_data": DATA[:20]}
-    expected = train(whole, DATA, steps=40, rng=rng(), optimizer=make(whole.parameters()), **options)
+    expected = train(whole, DATA, steps=40, rng=rng(), optimizer=make(whole.parameters()),
+        **options)
     optimizer, r, parts = make(halves.parameters()), rng(), []
     for _ in range(2):
         parts.append(train(halves, DATA, steps=20, rng=r, optimizer=optimizer, **options))
@@ -620,7 +625,8 @@ def test_memory_does_not_grow_while_training():
     (DATA, {"val_data": DATA[:5]}, "5 tokens"), (DATA, {"val_data": []}, "0 tokens"),
     (DATA, {"steps": -1}, "steps.*-1"), (DATA, {"steps": 1.5}, "steps.*1.5"),
     (DATA, {"steps": "3"}, "steps.*3"), (DATA, {"batch_size": 0}, "batch_size.*0"),
-    (DATA, {"block_size": 0}, "block_size.*0"), (DATA, {"block_size": 7}, "7 tokens.*max_seq_len=6"),
+    (DATA, {"block_size": 0}, "block_size.*0"),
+    (DATA, {"block_size": 7}, "7 tokens.*max_seq_len=6"),
     (DATA, {"eval_every": 0}, "eval_every.*0"), (DATA, {"rng": 3}, "rng.*3"),
 ])
 def test_what_train_refuses(data, options, named):
@@ -648,7 +654,8 @@ def test_the_loss_falls_below_the_bigrams(dtype):
         data.append((data[-1] + data[-2] + (r.random() < 0.1)) % 4)
     first, last = train_val_split(data, 0.2)
     model = MiniGPT(4, 16, 2, 2, 8, rng=np.random.default_rng(0), dtype=dtype)
-    history = train(model, first, val_data=last, steps=250, lr=cosine_schedule(1e-2, 250, 20), rng=rng())
+    history = train(model, first, val_data=last, steps=250, lr=cosine_schedule(1e-2, 250, 20),
+        rng=rng())
     bigram = bigram_loss(bigram_probs(first, 4), last)
     assert history.val_loss[0] == pytest.approx(math.log(4), rel=0.1)
     assert history.val_loss[-1] < 0.6 * bigram
