@@ -32,7 +32,7 @@ STYLE = {
     **dict.fromkeys(["text.color", "axes.labelcolor", "xtick.color", "ytick.color"], "#1a1a1a"),
     **dict.fromkeys(["axes.spines.top", "axes.spines.right"], False),
     "lines.linewidth": 2.2,
-    "legend.frameon": False,
+    **{"legend.framealpha": 0.85, "legend.edgecolor": "white"},  # readable on top of lines
 }
 _VISIBLE = {"\n": "↵", " ": "␣", "\t": "⇥"}
 
