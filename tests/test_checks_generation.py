@@ -120,7 +120,7 @@ WRONG = [
     ("draw_many", lambda p, u: draw_by_counting(p, u) + 1, "one too large"),
     ("draw_many", lambda p, u: draw_by_counting(p, u) - 1, "one too small"),
     ("draw_many", lambda p, u: np.full(len(u), p.argmax()), "That is greedy"),
-    ("draw_many", lambda p, u: np.searchsorted(u, np.cumsum(p), side="right"), "The two are swapped"),
+    ("draw_many", lambda p, u: np.searchsorted(u, np.cumsum(p), side="right"), "two are swapped"),
     ("too_many_kept", [1, 2, 3, 4, 5], "have in common"),
     ("too_many_kept", [1, 1, 1, 4, 5], "where the threshold lies"),
     ("too_many_kept", [1, 2, 2], "expected shape (5,)"),
