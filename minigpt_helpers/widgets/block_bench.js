@@ -27,9 +27,9 @@ export function short(x) {
 export function benchInWords(state, parts) {
   const missing = PARTS.filter((name) => !parts[name]);
   const head = missing.length ? `Without ${missing.join(", ")}` : "The whole model";
-  return `${head}: before training the stream grows ${short(state.growth)} times and the first `
-    + `block's gradient is ${short(state.slope)} times the last's. After training the loss is `
-    + `${state.train_loss.toFixed(2)}, and ${state.writing_loss.toFixed(2)} while writing.`;
+  return `${head}: before training the stream ends ${short(state.growth)} times as large as it began, `
+    + `and the first block's gradient is ${short(state.slope)} times the last's. After training the `
+    + `loss is ${state.train_loss.toFixed(2)}, and ${state.writing_loss.toFixed(2)} while writing.`;
 }
 
 function legend() {
@@ -48,23 +48,24 @@ function build({ model, controls, picture, say }) {
     gradients: lineChart({ testid: "chart-gradients", heading: "gradient of each block" }),
     curve: lineChart({ testid: "chart-curve", heading: "loss during training" }),
   };
-  const facts = element("dl", { class: "minigpt-numbers" });
+  const facts = element("div", { class: "minigpt-numbers" });
   const fact = (label, testid) => {
-    const value = element("dd", { "data-testid": testid });
-    facts.append(element("div", {}, element("dt", {}, label), value));
+    const value = element("b", { "data-testid": testid });
+    facts.append(element("span", {}, label), value);
     return value;
   };
   const numbers = {
     start_loss: fact("loss before training", "start-loss"),
-    train_loss: fact("after training", "train-loss"),
-    writing_loss: fact("while writing", "writing-loss"),
+    train_loss: fact("loss after training", "train-loss"),
+    writing_loss: fact("loss while writing", "writing-loss"),
   };
-  const own = fact("share of the last stream that differs between positions", "own-share");
-  const sample = element("pre", { class: "minigpt-writes", tabindex: "0", "data-testid": "sample",
-    "aria-label": "what the trained model writes" });
+  const own = fact("of the last stream differs between positions", "own-share");
+  const sample = element("div", { class: "minigpt-writes", tabindex: "0", role: "region",
+    "aria-label": "what the trained model writes", "data-testid": "sample" });
   picture.append(
     element("div", { class: "minigpt-charts" }, ...Object.values(charts).map((chart) => chart.node)),
-    facts, sample);
+    element("div", { class: "minigpt-below-charts" }, facts,
+      element("div", {}, "the trained model writes", sample)));
 
   function drawChart(name, state, width) {
     const results = get("results"), range = get("axes")[name];

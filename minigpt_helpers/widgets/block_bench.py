@@ -220,9 +220,9 @@ def bench_in_words(state: Mapping, parts: Mapping[str, bool]) -> str:
     missing = [name for name in PARTS if not parts[name]]
     head = "Without " + ", ".join(missing) if missing else "The whole model"
     return (
-        f"{head}: before training the stream grows {short(state['growth'])} times and the first "
-        f"block's gradient is {short(state['slope'])} times the last's. After training the loss is "
-        f"{state['train_loss']:.2f}, and {state['writing_loss']:.2f} while writing."
+        f"{head}: before training the stream ends {short(state['growth'])} times as large as it began, "
+        f"and the first block's gradient is {short(state['slope'])} times the last's. After training the "
+        f"loss is {state['train_loss']:.2f}, and {state['writing_loss']:.2f} while writing."
     )
 
 
