@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
-from launcher import copies, lab, locking, testing
+from launcher import bench, copies, lab, locking, testing
 from launcher.diagnosis import system_trouble
 from launcher.place import Place, Trouble, here, python_name
 
@@ -42,6 +42,11 @@ COMMANDS = {
     "test": Command(
         testing.run_tests, "[unit|notebooks|browser]... [pytest options]",
         "run all tests, or the parts named",
+    ),
+    "bench": Command(
+        bench.run_benchmarks, "[PART]... [--size NAME] [--rounds N] [--help]",
+        "measure speed, memory and quality, beside PyTorch if it is there; the figures go to\n"
+        "build/bench/ (--help: parts and options)",
     ),
     "execute": Command(
         lab.execute, "[NAME]...",

@@ -1,4 +1,4 @@
-"""``start.py`` in a copy of the project, with the two slow things, venv and pip, played by fakes."""
+"""``start.py`` in a small project made for each test; fakes play the slow things, venv and pip."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 import start
-from launcher import cli, copies, environment, lab, testing
+from launcher import bench, cli, copies, environment, lab, testing
 from launcher.diagnosis import CAUSES, install_trouble, system_trouble
 from launcher.place import Place, Trouble, here
 
@@ -226,6 +226,21 @@ def test_programs_see_only_our_packages_and_one_thread(place, monkeypatch):
     assert env["VIRTUAL_ENV"] == str(place.venv)
     assert env["PATH"].startswith(str(place.python.parent))
     assert (env["OMP_NUM_THREADS"], env["MKL_NUM_THREADS"]) == ("1", "4")
+
+
+def test_bench_passes_its_options_on_and_stays_in_the_users_folder(place, monkeypatch):
+    calls, prepared = [], []
+    monkeypatch.setattr(bench, "prepare", lambda place, wanted: prepared.append(wanted))
+    monkeypatch.setattr(
+        bench.subprocess, "call", lambda words, **kwargs: calls.append((words, kwargs)) or 3
+    )
+    monkeypatch.setattr(cli, "here", lambda: place)
+    assert cli.run(["bench", "quality", "--text", "my.txt"]) == 3
+    [(words, kwargs)] = calls
+    assert words == [str(place.python), "-P", "-m", "benchmarks", "quality", "--text", "my.txt"]
+    assert "cwd" not in kwargs  # my.txt lies where the command was typed
+    assert kwargs["env"]["VIRTUAL_ENV"] == str(place.venv)
+    assert prepared == ["lessons"]
 
 
 # The student's copies
