@@ -209,7 +209,10 @@ def picture_address_problems(address: str, folder: Path) -> Iterator[Problem]:
 def source_problems(cell) -> Iterator[Problem]:
     lines = len(cell.source.splitlines())
     if lines > MAX_LINES:
-        yield f"{lines} lines of code, more than {MAX_LINES}", "make two cells of it, one thought each"
+        yield (
+            f"{lines} lines of code, more than {MAX_LINES}",
+            "make two cells of it, one thought each",
+        )
     if match := WEB_ADDRESS.search(cell.source):
         yield (
             f"an address in code, {excerpt(cell.source, match)!r}",
@@ -427,7 +430,8 @@ def says_nothing(alt: str) -> bool:
 def html_problems(html: str) -> Iterator[Problem]:
     tags = tags_in(html)
     for tag in tags.nameless:
-        advice = ALT_ADVICE if tag == "<img>" else 'give it role="img" and aria-label="what it shows"'
+        svg_advice = 'give it role="img" and aria-label="what it shows"'
+        advice = ALT_ADVICE if tag == "<img>" else svg_advice
         yield f"a picture without alt text, {tag}", advice
     for address in tags.fetched:
         if WEB_ADDRESS.match(address) or address.startswith("//"):

@@ -268,8 +268,9 @@ def test_an_exemption_by_comment_counts_too(comment):
 
 @pytest.mark.parametrize("content", ["", "{}", "not json", '{"nbformat": 4, "cells": [1]}'])
 def test_a_broken_file_is_a_finding(content, tmp_path):
-    (tmp_path / "broken.ipynb").write_text(content)
-    assert ["not a valid notebook" in f.what for f in lint_file(tmp_path / "broken.ipynb")] == [True]
+    path = tmp_path / "broken.ipynb"
+    path.write_text(content)
+    assert ["not a valid notebook" in finding.what for finding in lint_file(path)] == [True]
 
 
 def test_the_report_names_file_cell_line_and_remedy(good, tmp_path, capsys):
