@@ -17,12 +17,20 @@ import numpy as np
 from minigpt_helpers.widgets import (
     AttentionMaskExplorer,
     AttentionViewer,
+    BlockBench,
     GraphExplorer,
     TemperatureExplorer,
     TrainingDashboard,
 )
 from minigpt_helpers.widgets.attention_mask import mask_state, pair_in_words
 from minigpt_helpers.widgets.attention_viewer import viewer_state
+from minigpt_helpers.widgets.block_bench import (
+    PARTS,
+    bench_in_words,
+    bench_state,
+    load_results,
+    short,
+)
 from minigpt_helpers.widgets.graph_explorer import graph_state, shown_at
 from minigpt_helpers.widgets.temperature import columns, temperature_state
 
@@ -91,6 +99,7 @@ def grids() -> list[Grid]:
         graph_grid(),
         *temperature_grids(),
         *dashboard_grids(),
+        *bench_grids(),
     ]
 
 
@@ -203,3 +212,23 @@ def dashboard_grids() -> list[Grid]:
         Grid(TrainingDashboard, "duration", [([seconds], text) for seconds, text in spoken.items()]),
         Grid(TrainingDashboard, "ticks", [(list(how), marks) for how, marks in rounds]),
     ]
+
+
+def bench_grids() -> list[Grid]:
+    results = load_results()
+    combinations = [
+        dict(zip(PARTS, values)) for values in itertools.product((True, False), repeat=len(PARTS))
+    ]
+    states = [bench_state(results, **parts) for parts in combinations]
+    return [
+        Grid(BlockBench, "benchState", [
+            ([results, parts], state) for parts, state in zip(combinations, states)
+        ]),
+        Grid(BlockBench, "benchInWords", [
+            ([state, parts], bench_in_words(state, parts))
+            for parts, state in zip(combinations, states)
+        ]),
+        Grid(BlockBench, "short", [
+            ([x], short(x)) for x in (3.2e-9, 1e-4, 0.0099, 0.01, 0.126, 1.0, 9.994, 10.04, 99.94, 5662.1)
+        ]),
+    ]  # fmt: skip

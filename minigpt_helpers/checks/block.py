@@ -364,8 +364,9 @@ prediction(
     "predict_first_loss",
     lesson=4,
     answer=math.log(32),
-    tol=0.05,
-    expects="one number: the mean loss, in nats, of an untrained model with 32 characters",
+    tol=0.03,
+    expects="one number, to two decimals: the mean loss, in nats, of an untrained model with 32 "
+    "characters",
     hint="An untrained model gives every character about the same chance. What is minus the "
     "logarithm of that chance?",
     near=[
