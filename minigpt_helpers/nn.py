@@ -11,15 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from minigpt_helpers.autograd import Tensor, no_grad
-from minigpt_helpers.functional import (
-    attention,
-    attention_scores,
-    attention_weights,
-    embedding,
-    gelu,
-    layer_norm,
-    linear,
-)
+from minigpt_helpers.functional import attention, attention_scores, attention_weights
+from minigpt_helpers.functional import embedding, gelu, layer_norm, linear
 from minigpt_helpers.text import check_ids, check_rng, check_sizes
 
 

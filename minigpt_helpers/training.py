@@ -144,12 +144,9 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
     return norm
 
 
-def cosine_schedule(
-    lr: float, total_steps: int, warmup_steps: int = 0, min_lr: float = 0.0
-) -> Callable[[int], float]:
-    """A learning rate for each step ``1 .. total_steps``: it rises in a straight line for
-    ``warmup_steps``, then falls along half a cosine to ``min_lr``, and stays there.
-
+def cosine_schedule(lr: float, total_steps: int, warmup_steps: int = 0, min_lr: float = 0.0):
+    """A function from the step to its learning rate: it rises in a straight line for
+    ``warmup_steps``, then falls along half a cosine to ``min_lr`` at ``total_steps``, and stays.
     SGDR, Loshchilov and Hutter, 2017.
     """
     _check_lr(lr), _check_lr(min_lr), check_sizes(total_steps=total_steps)
@@ -280,12 +277,10 @@ def train(
     first, last = optimizer.num_steps + 1, optimizer.num_steps + steps
 
     def measure(step: int) -> float | None:
-        if val_data is None:
-            return None
-        loss = evaluate(model, val_data, block_size)
-        history.val_steps.append(step)
-        history.val_loss.append(loss)
-        return loss
+        if val_data is not None:
+            history.val_loss.append(evaluate(model, val_data, block_size))
+            history.val_steps.append(step)
+            return history.val_loss[-1]
 
     # Numbers that overflow need no warning from numpy: a loss that is not finite ends the run.
     with threadpool_limits(limits=1, user_api="blas"), np.errstate(over="ignore", invalid="ignore"):
@@ -304,9 +299,7 @@ def train(
                 history.steps.append(step)
                 history.train_loss.append(loss.item())
                 val_loss = measure(step) if step % eval_every == 0 or step == last else None
-                state = TrainingState(
-                    step, last, loss.item(), val_loss, optimizer.lr, model, history
-                )
+                state = TrainingState(step, last, loss.item(), val_loss, lr(step), model, history)
                 for callback in callbacks:
                     callback(state)
                 if state.stopped:
