@@ -156,10 +156,10 @@ function build({ model, controls, picture, say }) {
       + `training ${numberOf(state.smooth)}, validation ${numberOf(state.val)}`);
     const hints = {
       ready: "Press Train to begin.",
-      running: get("in_cell") ? "A cell is training: to stop it, use the notebook's own stop button "
-        + "(■ above). What was learnt is kept." : "",
-      paused: "Paused: the model keeps what it has learnt. Resume goes on from here.",
-      stopped: "Stopped: the model keeps what it has learnt. Train on goes on from here.",
+      running: get("in_cell") ? "A cell is training. The notebook's stop button ■ ends it and "
+        + "loses nothing." : "",
+      paused: "Paused. Resume goes on from here.",
+      stopped: "Stopped. What was learnt is kept; Train on goes on from here.",
       done: "Done.",
     };
     say(hints[status] ?? "");
