@@ -40,7 +40,7 @@ export function powerOfTen(value) {
 export function lineChart({ testid, heading }) {
   const canvas = svg("svg", { role: "img", "data-testid": testid });
   const node = element("div", { class: "minigpt-chart-box" },
-    element("div", { class: "minigpt-map-title" }, heading), canvas);
+    element("div", { class: "minigpt-chart-title" }, heading), canvas);
 
   function draw({ width, height, label, x, y, lines, levels = [] }) {
     const right = width - MARGIN.right, bottom = height - MARGIN.bottom;
@@ -57,16 +57,17 @@ export function lineChart({ testid, heading }) {
       svg("text", { class: "minigpt-tick-x", x: (MARGIN.left + right) / 2, y: height - 6 }, x.label),
       svg("text", { class: "minigpt-tick-x",
         transform: `translate(14 ${(MARGIN.top + bottom) / 2}) rotate(-90)` }, y.label));
-    for (const { value, text } of levels)
+    for (const { value } of levels)
       parts.push(
-        svg("line", { class: "minigpt-level", x1: MARGIN.left, x2: right, y1: toY(value), y2: toY(value) }),
-        svg("text", { class: "minigpt-tick-y", x: right, y: toY(value) - 5 }, text));
+        svg("line", { class: "minigpt-level", x1: MARGIN.left, x2: right, y1: toY(value), y2: toY(value) }));
     for (const { points, look, dots } of lines) {
       const places = points.map(([a, b]) => [toX(a).toFixed(2), toY(b).toFixed(2)]);
       parts.push(svg("polyline", { class: look, points: places.map((p) => p.join(",")).join(" ") }));
       if (dots)
         for (const [cx, cy] of places) parts.push(svg("circle", { class: look, cx, cy, r: 4.5 }));
     }
+    for (const { value, text } of levels)   // last, so that no line crosses their words
+      parts.push(svg("text", { class: "minigpt-level-name", x: right, y: toY(value) - 5 }, text));
     canvas.setAttribute("width", width);
     canvas.setAttribute("height", height);
     canvas.setAttribute("aria-label", label);

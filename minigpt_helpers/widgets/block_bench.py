@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import numpy as np
 import traitlets
+from matplotlib.patheffects import withStroke
 
 from minigpt_helpers.autograd import Tensor, no_grad
 from minigpt_helpers.corpora import load_corpus
@@ -282,8 +283,9 @@ class BlockBench(TeachingWidget):
                 ax.set(title=title, xlabel=xlabel, ylabel=ylabel, ylim=self.axes[name])
                 ax.set_yscale("linear" if name == "curve" else "log")
                 ax.grid(axis="y", color="#e3e3e3")
-            for name in ("uniform_loss", "frequency_loss"):
+            for name, words in LEVELS.items():
                 ax.axhline(self.results[name], color=GREY, linestyle=DASHES[3], linewidth=1.6)
+                ax.text(STEPS, self.results[name] + 0.06, words, ha="right", path_effects=HALO)
             axes[0].legend()
         return figure, (
             "Three charts: size of the stream at each layer, gradient of each block, loss during "
@@ -291,6 +293,8 @@ class BlockBench(TeachingWidget):
         )
 
 
+HALO = [withStroke(linewidth=4, foreground="white")]  # words stay readable where a line crosses
+LEVELS = {"uniform_loss": "uniform guess", "frequency_loss": "letter frequencies"}
 CHARTS = [  # what is drawn, its title, its axes
     ("activations", "size of the stream", "layer (0: embedding)", "root mean square"),
     ("gradients", "gradient of each block", "block", "norm of the gradient"),
