@@ -43,6 +43,7 @@ def parse(arguments: list[str]) -> tuple[list[str], Options]:
     parser.add_argument("--threads", action="append", choices=["one", "default"],
                         help="of part step (default: first one, then the libraries' default)")
     parser.add_argument("--rounds", type=positive, default=15, help="turns of each worker (15)")
+    parser.add_argument("--seconds", type=float, default=0.5, help="length of a turn (0.5)")
     parser.add_argument("--steps", type=positive, help="of memory (10000) and quality (2000)")
     parser.add_argument("--text", help="a text file for quality, such as tiny Shakespeare")
     parser.add_argument("--torch", metavar="FOLDER", dest="torch_folder",
@@ -77,6 +78,15 @@ def positive(text: str) -> int:
 
 def main(arguments: list[str]) -> int:
     names, options = parse(arguments)
+    try:
+        measure(names, options)
+    except KeyboardInterrupt:
+        print("Stopped. What was finished is in", options.folder, file=sys.stderr)
+        return 130
+    return 0
+
+
+def measure(names: list[str], options: Options) -> None:
     for name, value in machine(options).items():
         print(f"{name}: {value}")
     for name in names:
@@ -84,7 +94,6 @@ def main(arguments: list[str]) -> int:
         result = PARTS[name].run(options)
         path = write(name, result, options)
         print(f"{PARTS[name].tables(result)}\n\n(figures: {path})", flush=True)
-    return 0
 
 
 if __name__ == "__main__":

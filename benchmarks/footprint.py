@@ -71,7 +71,7 @@ def kernel_memory(path: Path, folder: str) -> dict[str, int | None]:
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(notebook, timeout=600, kernel_name="python3",
                             resources={"metadata": {"path": folder}})
-    with client.setup_kernel():
+    with client.setup_kernel(stderr=subprocess.DEVNULL):  # remarks on its own set-up
         for i, cell in enumerate(notebook.cells):
             client.execute_cell(cell, i)
         return memory_of(client.km.provisioner.pid)
@@ -100,13 +100,13 @@ class ManySteps:
 
 def memory(options: Options) -> dict:
     """The memory of a process after each tenth of many small training steps."""
-    steps = options.steps or 10_000
+    steps_a_tenth = -(-(options.steps or 10_000) // 10)  # rounded up
     tenths = []
     with Worker("footprint:ManySteps", size=asdict(SIZES["microgpt"])) as worker:
         for _ in range(10):
-            worker.ask("step", steps // 10)
+            worker.ask("step", steps_a_tenth)
             tenths.append(worker.ask("memory")[1])
-    return {"steps": steps, "bytes_after_each_tenth": tenths}
+    return {"steps": 10 * steps_a_tenth, "bytes_after_each_tenth": tenths}
 
 
 def memory_table(result: dict) -> str:

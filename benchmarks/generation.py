@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 
 from benchmarks.report import NO_TORCH, Options, table
-from benchmarks.sizes import SIZES
+from benchmarks.sizes import SIZES, Size
 from benchmarks.turns import Worker, summary, take_turns
 
 LENGTH = 200
@@ -19,24 +19,24 @@ JOBS = {
 }
 
 
-def run(options: Options) -> dict:
+def run(options: Options, size: Size = SIZE, length: int = LENGTH) -> dict:
     """Characters per second, one thread each, and whether the cache changed a character."""
     with ExitStack() as stack:
         workers = {
             name: stack.enter_context(
-                Worker(job, size=asdict(SIZE), length=LENGTH, **arguments, **options.for_workers)
+                Worker(job, size=asdict(size), length=length, **arguments, **options.for_workers)
             )
             for name, (job, arguments) in JOBS.items()
             if name != TORCH or options.torch is not None
         }
-        blocks = take_turns(workers, options.rounds)
+        blocks = take_turns(workers, options.rounds, options.seconds)
         written = {name: worker.ask("step")[1] for name, worker in workers.items()}
     seconds = {name: summary(times) for name, times in blocks.items()}
     return {
-        "size": str(SIZE),
-        "characters": LENGTH,
+        "size": str(size),
+        "characters": length,
         "seconds": seconds,
-        "characters a second": {name: LENGTH / s["median"] for name, s in seconds.items()},
+        "characters a second": {name: length / s["median"] for name, s in seconds.items()},
         "same characters with and without the cache": written[CACHED] == written[RECOMPUTED],
     }
 

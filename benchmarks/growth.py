@@ -45,7 +45,7 @@ def grow(name: str, fixed: Size, values: list[int], options: Options) -> dict:
             )
             for value in values
         }
-        blocks = take_turns(workers, options.rounds)
+        blocks = take_turns(workers, options.rounds, options.seconds)
         memory = [worker.ask("peak_memory")[1] for worker in workers.values()]
     seconds = [summary(blocks[value])["median"] for value in values]
     return {

@@ -5,13 +5,13 @@ the same batches in the same order, in blocks of steps that take turns, one thre
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict
 
 import numpy as np
 
 from benchmarks.ours import make_model
 from benchmarks.report import NO_TORCH, Options, progress, table
-from benchmarks.sizes import SIZES
+from benchmarks.sizes import SIZES, Size
 from benchmarks.turns import Worker
 from minigpt_helpers import (
     AdamW,
@@ -33,13 +33,13 @@ JOBS = {"Mini-GPT": "quality:OurRun", "PyTorch": "torch_gpt:TorchRun"}
 class Run:
     """What both engines have in common: the data, the first weights, the schedule, the measure."""
 
-    def __init__(self, text: str, steps: int):
+    def __init__(self, text: str, steps_a_block: int, size: dict):
         text = read_text(text)
         tokenizer = CharTokenizer.from_text(text)
         self.data, self.val_data = train_val_split(np.array(tokenizer.encode(text)))
-        self.size = replace(SIZES["nanogpt"], vocab_size=tokenizer.vocab_size)
+        self.size = Size(**size | {"vocab_size": tokenizer.vocab_size})
         self.first_model = make_model(self.size)
-        self.steps_a_block = steps // BLOCKS
+        self.steps_a_block, steps = steps_a_block, steps_a_block * BLOCKS
         self.schedule = cosine_schedule(1e-3, steps, warmup_steps=steps // 20, min_lr=1e-4)
         self.rng = np.random.default_rng(1)  # draws the batches
 
@@ -62,8 +62,8 @@ class Run:
 
 
 class OurRun(Run):
-    def __init__(self, text: str, steps: int):
-        super().__init__(text, steps)
+    def __init__(self, *arguments, **more):
+        super().__init__(*arguments, **more)
         self.model = self.first_model
         self.optimizer = AdamW(self.model.parameters(), **ADAMW)
 
@@ -76,13 +76,14 @@ class OurRun(Run):
             return cross_entropy_loss(self.model(x), y).item()
 
 
-def run(options: Options) -> dict:
-    steps = options.steps or 2000
+def run(options: Options, size: Size = SIZES["nanogpt"]) -> dict:
+    steps_a_block = -(-(options.steps or 2000) // BLOCKS)  # rounded up
     result = {}
     with ExitStack() as stack:
         workers = {
             name: stack.enter_context(
-                Worker(job, text=options.text, steps=steps, **options.for_workers)
+                Worker(job, text=options.text, steps_a_block=steps_a_block, size=asdict(size),
+                       **options.for_workers)
             )
             for name, job in JOBS.items()
             if name != "PyTorch" or options.torch is not None
@@ -94,7 +95,7 @@ def run(options: Options) -> dict:
             for name, worker in workers.items():
                 result[name]["seconds"] += sum(worker.ask("train_block")[0])
                 result[name]["val_loss"].append(worker.ask("validation_loss")[1])
-    return {"size": str(SIZES["nanogpt"]), "steps": steps // BLOCKS * BLOCKS, "runs": result}
+    return {"size": str(size), "steps": steps_a_block * BLOCKS, "runs": result}
 
 
 def tables(result: dict) -> str:

@@ -30,6 +30,7 @@ class Options:
     sizes: tuple[str, ...]
     threads: tuple[str, ...] = ("one", "default")
     rounds: int = 15
+    seconds: float = 0.5
     steps: int | None = None
     text: str | None = None
     torch_folder: str | None = None

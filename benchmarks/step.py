@@ -57,7 +57,7 @@ def measure(size: str, engines: dict, options: Options) -> dict:
             if not (job.startswith("torch") and options.torch is None)
             and not (name == SCALAR and size != "microgpt")  # elsewhere a step takes minutes
         }
-        blocks = take_turns(workers, options.rounds)
+        blocks = take_turns(workers, options.rounds, options.seconds)
     return {
         "size": str(SIZES[size]),
         "seconds": {name: summary(times) for name, times in blocks.items()},

@@ -126,8 +126,8 @@ class Generation:
 class TorchRun(Run):
     """PyTorch's half of ``quality``."""
 
-    def __init__(self, text: str, steps: int):
-        super().__init__(text, steps)
+    def __init__(self, *arguments, **more):
+        super().__init__(*arguments, **more)
         self.model = TorchGPT(self.size, self.first_model.state_dict())
         self.optimizer = torch.optim.AdamW(self.model.parameters(), **ADAMW)
         self.num_steps = 0

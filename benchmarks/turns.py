@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -52,22 +53,24 @@ class Worker:
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, trouble, *_) -> None:
+        if trouble:
+            self.process.kill()
         self.process.communicate()  # closes its input, which ends it
 
 
 def take_turns(
-    workers: dict[str, Worker], rounds: int, method: str = "step", block_seconds: float = 0.5
+    workers: dict[str, Worker], rounds: int, block_seconds: float
 ) -> dict[str, list[list[float]]]:
-    """The seconds of every call, by name and round. A block lasts about ``block_seconds``."""
+    """The seconds of every ``step``, by name and round. A block lasts about ``block_seconds``."""
     calls = {}
     for name, worker in workers.items():
-        worker.ask(method)  # the first call also fills caches
-        calls[name] = max(1, round(block_seconds / min(worker.ask(method, 2)[0])))
+        worker.ask("step")  # the first one also fills caches
+        calls[name] = max(1, round(block_seconds / min(worker.ask("step", 2)[0])))
     times = {name: [] for name in workers}
     for _ in range(rounds):
         for name, worker in workers.items():
-            times[name].append(worker.ask(method, calls[name])[0])
+            times[name].append(worker.ask("step", calls[name])[0])
     return times
 
 
@@ -87,6 +90,7 @@ def compare(ours: list[list[float]], other: list[list[float]]) -> dict[str, floa
 
 def work(order: str) -> None:
     """What a worker process does until its input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asked
     order = json.loads(order)
     if order["torch_folder"]:
         sys.path.append(order["torch_folder"])
