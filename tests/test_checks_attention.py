@@ -205,7 +205,7 @@ WRONG = [
     ("predict_cost_factor", 16, "square of the side"),
     ("predict_cost_factor", 1024**2, "By what factor"),
     ("predict_cost_factor", 7, "and the area"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "answer"), RIGHT)

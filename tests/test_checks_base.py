@@ -56,7 +56,7 @@ def make(seconds=5.0, **options):
                 expect_same(scores, right, q, k, mistakes=[
                     (lambda q, k: q @ k.T, "The scale is missing."),
                     (lambda q, k: q @ k.T / q.shape[1], "The scale is the root of d, not d."),
-                ])  # fmt: skip
+                ])
 
     return attention_scores
 
@@ -116,7 +116,7 @@ def test_of_two_mistakes_that_agree_on_one_input_the_one_that_fits_all_is_named(
             with case(f"x={x}"):
                 expect_same(f, lambda x: x + 1, x, mistakes=[
                     (lambda x: x * x, "You square."), (lambda x: x + x, "You double."),
-                ])  # fmt: skip
+                ])
 
     assert fits(lambda x: 2 * x).message.endswith("Hint: You double.")
     assert fits(lambda x: x * x).message.endswith("Hint: You square.")
@@ -167,7 +167,7 @@ def half_numpy(q, k):
     "stub",
     [..., None, NotImplemented, lambda q, k: ..., lambda q, k: None, unfinished, half, half_numpy,
      lambda q, k: [[...]], lambda q, k: (q, None)],
-)  # fmt: skip
+)
 def test_a_stub_is_not_done_yet(stub):
     result = make()(stub)
     assert not result.passed and result.score == 0.0
@@ -502,7 +502,7 @@ def test_predictions_do_not_give_the_answer_away():
         "loss_guess", lesson=4, answer=lambda: np.log(65), tol=0.05,
         expects="the loss of an untrained model, in nats", hint="How many characters are there?",
         near=[(65, "65 is V itself."), (1 / 65, "That is the probability.")],
-    )  # fmt: skip
+    )
     assert guess(4.17).passed and guess(4.2).passed
     assert guess(65).message == "not yet: your prediction: 65 is not it\nHint: 65 is V itself."
     assert guess(4.17).message == "passed: your prediction."

@@ -250,7 +250,7 @@ WRONG = [
     ("predict_first_loss", -3.47, "not negative"),
     ("predict_first_loss", 0, "sure and right"),
     ("predict_first_loss", 32, "about the same chance"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "answer"), RIGHT)

@@ -154,7 +154,7 @@ WRONG = [
     ("predict_previous_head", [0, 1], "two back"),
     ("predict_previous_head", [1, 0], "nearly everywhere"),
     ("predict_previous_head", [1, 2], "bright line"),
-]  # fmt: skip
+]
 
 
 def ask(name, answer):

@@ -204,7 +204,7 @@ def returns_the_loss_afterwards(model, x, y, lr):
 
 
 def rate(progress=lambda s, n, w: (s - w) / (n - w), *, floor=True, half=0.5, inner=math.pi,
-         sign=1, warm=lambda s, lr, w, low: lr * s / w):  # fmt: skip
+         sign=1, warm=lambda s, lr, w, low: lr * s / w):
     def learning_rate_at(step, lr, total_steps, warmup_steps, min_lr):
         if step <= warmup_steps:
             return warm(step, lr, warmup_steps, min_lr)
@@ -225,7 +225,7 @@ def comes_up_again(step, lr, total_steps, warmup_steps, min_lr):
 def always_divides(step, lr, total_steps, warmup_steps, min_lr):
     warm = lr * step / warmup_steps
     return warm if step <= warmup_steps else rate_by_cases(
-        step, lr, total_steps, warmup_steps, min_lr)  # fmt: skip
+        step, lr, total_steps, warmup_steps, min_lr)
 
 
 def norm(grads):
@@ -308,7 +308,7 @@ WRONG = [
     ("predict_unshifted_loss", 2.2, "bigram"),
     ("predict_unshifted_loss", 1.6, "the answer stands"),
     ("predict_unshifted_loss", 1.0, "just been shown"),
-]  # fmt: skip
+]
 
 
 def judge(name, answer):

@@ -79,7 +79,7 @@ def test_pairs_in_words():
     say = lambda i, j, causal=True: pair_in_words(list("t h"), weights, i, j, causal)  # noqa: E731
     assert say(2, 0) == '"h" (position 2) looks at "t" (position 0) with weight 0.125'
     assert say(1, 2) == 'space (position 1) cannot look at "h" (position 2): it lies in the ' \
-        "future, weight 0"  # fmt: skip
+        "future, weight 0"
     assert say(1, 2, False).endswith("with weight 0.000")
 
 
@@ -143,7 +143,7 @@ def test_a_widget_can_start_from_bad_text(make, text, model, tokenizer):
     ("name", "value"),
     [("length", 0), ("length", 12), ("row", -1), ("row", 11), ("column", 11), ("layer", 3),
      ("head", -1), ("temperature", 0), ("weights", "learned")],
-)  # fmt: skip
+)
 def test_values_out_of_range_are_refused(name, value, model, tokenizer):
     explorer = AttentionMaskExplorer(model, tokenizer, "the cat sat")
     before = getattr(explorer, name)
@@ -177,7 +177,7 @@ def test_the_viewer_shows_the_models_weights(model, tokenizer):
 
 def test_alt_texts_name_the_largest_weight(model, tokenizer):
     for widget in (AttentionMaskExplorer(model, tokenizer, "the cat"),
-                   AttentionViewer(model, tokenizer, "the cat")):  # fmt: skip
+                   AttentionViewer(model, tokenizer, "the cat")):
         own = model.attention_weights(tokenizer.encode("the cat"))[0, 0]
         largest = int(own[6].argmax())
         assert pair_in_words(list("the cat"), own, 6, largest, True) in widget.still()[1]

@@ -148,7 +148,7 @@ def test_a_notebook_with_widgets_passes_strict_nbval(tmp_path, pytestconfig):
             "widgets.ipynb",
         ],
         capture_output=True, text=True, timeout=120, cwd=tmp_path,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stdout[-3000:]
     assert f"{len(CELLS) + 1} passed" in done.stdout
 

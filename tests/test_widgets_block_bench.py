@@ -165,7 +165,7 @@ def test_the_state_of_each_combination():
 
 def test_in_words():
     assert [short(x) for x in (0.00312, 0.012, 1.0, 26.04, 566.2)] == [
-        "3e-3", "0.01", "1.00", "26.0", "566"]  # fmt: skip
+        "3e-3", "0.01", "1.00", "26.0", "566"]
     state = {"growth": 20.0, "slope": 0.5, "train_loss": 2.0, "writing_loss": 3.456}
     parts = dict.fromkeys(PARTS, True)
     assert bench_in_words(state, parts).startswith("The whole model: before training the stream ends 20.0")

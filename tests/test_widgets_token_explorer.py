@@ -28,7 +28,7 @@ TOKENIZER = CharTokenizer.from_text("the cat sat on\nthe mat")
 TEXTS = [
     "", "t", "the cat", "The Cat!", "\n\n", "a\tb", "zoë", "zoe\u0308", "🙂 x 🙂",
     "\u00a0\u200b\ufeff", "it's \"q\" \\ $x$ <b>", "猫a猫", "e\u0301\n" * 30, "at" * 300,
-]  # fmt: skip
+]
 
 
 def test_ids_are_the_tokenizers_and_the_round_trip_is_exact():
@@ -139,7 +139,7 @@ def grids() -> list[Grid]:
             [([p], round_trip_in_words(s)) for p, s in zip(plain, states)],
         ),
         Grid(TokenExplorer, "sign", [([char], sign(char)) for char in letters]),
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.skipif(NODE is None, reason="node was not found")

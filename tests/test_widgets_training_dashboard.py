@@ -38,7 +38,7 @@ def new_model():
 
 def new_dashboard(model=None, **options):
     options = dict(val_data=DATA[:60], tokenizer=TOKENIZER, steps=20, batch_size=2, eval_every=10,
-                   sample_every=10, sample_length=5, rng=np.random.default_rng(1)) | options  # fmt: skip
+                   sample_every=10, sample_length=5, rng=np.random.default_rng(1)) | options
     return TrainingDashboard(model or new_model(), DATA, **options)
 
 
@@ -89,7 +89,7 @@ def test_a_run_gives_the_very_numbers_of_train():
     model, plain = new_model(), new_model()
     history = new_dashboard(model, lr=0.01).run()
     expected = train(plain, DATA, val_data=DATA[:60], steps=20, batch_size=2, eval_every=10,
-                     lr=0.01, rng=np.random.default_rng(1))  # fmt: skip
+                     lr=0.01, rng=np.random.default_rng(1))
     assert history == expected
     for name, value in plain.state_dict().items():
         np.testing.assert_array_equal(model.state_dict()[name], value)
@@ -253,7 +253,7 @@ def test_the_buttons_train_pause_resume_and_stop():
 
 
 @pytest.mark.parametrize("message", [{"command": "pause"}, {"command": "stop"}, {}, "stop",
-                                     {"command": "run"}, {"command": None}])  # fmt: skip
+                                     {"command": "run"}, {"command": None}])
 def test_clicks_that_do_not_fit_do_nothing(message):
     dashboard = new_dashboard()
     dashboard._on_click(dashboard, message, [])
@@ -281,7 +281,7 @@ def test_the_picture_before_and_after():
 @pytest.mark.parametrize("options, named", [
     (dict(steps=0), "steps"), (dict(steps=2.5), "2.5"), (dict(sample_every=0), "sample_every"),
     (dict(prompt="é"), "é"), (dict(rng=3), "rng"),
-])  # fmt: skip
+])
 def test_options_that_cannot_be(options, named):
     with pytest.raises(ValueError, match=named):
         new_dashboard(**options)

@@ -231,4 +231,4 @@ def bench_grids() -> list[Grid]:
         Grid(BlockBench, "short", [
             ([x], short(x)) for x in (3.2e-9, 1e-4, 0.0099, 0.01, 0.126, 1.0, 9.994, 10.04, 99.94, 5662.1)
         ]),
-    ]  # fmt: skip
+    ]

@@ -80,31 +80,31 @@ def softmax_rows(case, softmax_rows):
         (lambda x: np.exp(x - x.max(axis=-1, keepdims=True))
          / np.exp(x - x.max(axis=-1, keepdims=True)).sum(axis=-1), "The sums have lost their axis, "
          "so they are laid along the columns. Keep it: .sum(axis=-1, keepdims=True)."),
-    ]  # fmt: skip
+    ]
     for T, S in [(1, 4), (3, 3), (2, 5), (4, 1)]:
         x = case.rng.normal(size=(T, S)) * 2
         with case(f"{T} rows of {S} scores"):
             expect_same(softmax_rows, _softmax, x, mistakes=mistakes, hint=(
                 "exp of every score, divided by the sum of its own row. If the shapes do not fit, "
                 "sum with keepdims=True."
-            ))  # fmt: skip
+            ))
     large = case.rng.normal(size=(2, 4)) + 1000
     with case("scores near 1000"):
         expect_same(softmax_rows, _softmax, large, hint=(
             "exp(1000) is too large for a float: infinity divided by infinity is NaN. Subtract "
             "the largest score of the row before you take exp."
-        ))  # fmt: skip
+        ))
     apart = case.rng.normal(size=(2, 3)) + np.array([[1000.0], [-1000.0]])
     with case("one row near 1000, one near -1000"):
         expect_same(softmax_rows, _softmax, apart, hint=(
             "Each row needs its own maximum. With the maximum of the whole array, exp gives 0 for "
             "every score of the low row."
-        ))  # fmt: skip
+        ))
     with case("a score of minus infinity"):
         x = np.array([[0.0, -np.inf, 1.0], [-np.inf, 2.0, -np.inf]])
         expect_same(softmax_rows, _softmax, x, hint=(
             "exp(-inf) is exactly 0. Nothing special is needed; do not clip or replace it."
-        ))  # fmt: skip
+        ))
 
 
 # ---- query, key, value --------------------------------------------------------------------------
@@ -127,7 +127,7 @@ prediction(
         (_softmax(np.array([2.0, 0.0, 2.0, 2.0])), "You used the query of a vowel. The letter s "
          "is a consonant: its query is (2, 0)."),
     ],
-)  # fmt: skip
+)
 
 prediction(
     "predict_score_spread",
@@ -172,7 +172,7 @@ def attend_last(case, attend_last):
          "play no part."),
         (lambda q, k, v: v[np.argmax(k @ q)], "That takes the best match alone. Attention takes "
          "a little of every value."),
-    ]  # fmt: skip
+    ]
     for T, d, d_v in [(1, 2, 2), (4, 2, 3), (5, 9, 1), (3, 16, 4)]:
         q, k = case.rng.normal(size=d), case.rng.normal(size=(T, d))
         v = case.rng.normal(size=(T, d_v))
@@ -180,12 +180,12 @@ def attend_last(case, attend_last):
             expect_same(attend_last, _attend_last, q, k, v, mistakes=mistakes, hint=(
                 "One score for each of the T keys, (T,); the softmax of them, (T,); then the rows "
                 "of v added up with these weights, (d_v,)."
-            ))  # fmt: skip
+            ))
     with case("large scores"):
         q, k, v = np.full(4, 50.0), case.rng.normal(size=(3, 4)) * 50, case.rng.normal(size=(3, 2))
         expect_same(attend_last, _attend_last, q, k, v, mistakes=mistakes, hint=(
             "Use a softmax that subtracts the maximum: exp of a large score is infinite."
-        ))  # fmt: skip
+        ))
 
 
 # ---- the mask -----------------------------------------------------------------------------------
@@ -216,16 +216,16 @@ def causal_mask(case, causal_mask):
         (lambda T: np.where(np.tril(np.ones((T, T))) == 1, 1.0, -np.inf), "Where one may look the "
          "mask adds 1. It should add nothing: 0."),
         (lambda T: -full(T, -np.inf, k=1), "That is plus infinity. The future has to lose."),
-    ]  # fmt: skip
+    ]
     for T in [1, 2, 4, 7]:
         with case(f"T={T}"):
             got = as_array(causal_mask(T))
             future = got[_future(T) < 0] if got.shape == (T, T) else np.zeros(0)
             expect(not (np.isfinite(future).all() and (future < -1).any()), (
                 f"in the future the mask is {future.max() if future.size else 0:g}: a finite number"
-            ), "A finite number leaks as soon as the scores are as low. Use -np.inf.")  # fmt: skip
+            ), "A finite number leaks as soon as the scores are as low. Use -np.inf.")
             expect_close(got, _future(T), hint="0 for s <= t, minus infinity for s > t.",
-                         mistakes=[(wrong(T), text) for wrong, text in mistakes])  # fmt: skip
+                         mistakes=[(wrong(T), text) for wrong, text in mistakes])
 
 
 @check(
@@ -239,10 +239,10 @@ def leaky_scores(case, scores):
     with case("a square array of finite scores"):
         expect(scores.ndim == 2 and scores.shape[0] == scores.shape[1] and len(scores) > 1, (
             f"your scores have shape {scores.shape}"
-        ), "One row for each position that looks, one column for each looked at.")  # fmt: skip
+        ), "One row for each position that looks, one column for each looked at.")
         expect(np.isfinite(scores).all(), "your scores hold an infinity or a NaN", (
             "With infinite scores everything breaks. Find ordinary numbers that do."
-        ))  # fmt: skip
+        ))
     with case("more than half of a row's weight leaks"):
         future = _future(len(scores)) < 0
         weights = _softmax(np.where(future, -10.0, scores))
@@ -252,7 +252,7 @@ def leaky_scores(case, scores):
             f"the row that leaks most is row {row}: {leaks[row]:.2g} of its weight lies in the "
             "future"
         ), "The softmax compares the scores of a row with each other. When does -10 win? The row "
-           "needs a future, so it is not the last one.")  # fmt: skip
+           "needs a future, so it is not the last one.")
 
 
 @check(
@@ -331,14 +331,14 @@ def merge_heads(case, merge_heads):
         (lambda x: x.sum(axis=0), "The heads were added up. They should lie side by side."),
         (lambda x: x.mean(axis=0), "The heads were averaged. They should lie side by side."),
         (lambda x: np.concatenate(list(x[::-1]), axis=-1), "The heads are in reverse order."),
-    ]  # fmt: skip
+    ]
     for H, T, d in [(2, 3, 2), (1, 4, 3), (4, 2, 1), (3, 3, 3)]:
         heads = case.rng.normal(size=(H, T, d))
         with case(f"H={H}, T={T}, d={d}"):
             expect_same(merge_heads, _merge_heads, heads, mistakes=mistakes, hint=(
                 "Undo the two steps of the split in reverse order: first the transpose, then the "
                 "reshape."
-            ))  # fmt: skip
+            ))
 
 
 @check(
@@ -368,7 +368,7 @@ def two_back_queries(case, two_back_queries):
             expect(target.min() >= 0.9, (
                 f"position {t[worst]} gives {target[worst]:.2f} of its weight to position "
                 f"{t[worst] - 2}"
-            ), hint)  # fmt: skip
+            ), hint)
 
 
 # ---- gradients and cost -------------------------------------------------------------------------
@@ -404,24 +404,24 @@ def attention_gradients(case, attention_gradients):
              "row, the sum of weights times d_weights."),
             (both(columns / root), "The sum in the softmax's slope runs along a row: axis=1, "
              "keepdims=True."),
-        ]  # fmt: skip
+        ]
         with case(f"T={T}, d={d}, d_v={d_v}"):
             got = attention_gradients(q, k, v, weights, d_out)
             expect(isinstance(got, (tuple, list)) and len(got) == 3,
-                   "expected three arrays: return d_q, d_k, d_v")  # fmt: skip
+                   "expected three arrays: return d_q, d_k, d_v")
             expect_close(got[2], expected[2], "d_v", mistakes=[
                 (weights @ d_out, "In d_v the weights are transposed: weights.T @ d_out. What "
                  "position s handed over comes back from everyone who looked at it."),
             ], hint="Each value was multiplied by its weight on the way out: d_v = weights.T @ "
-                    "d_out.")  # fmt: skip
+                    "d_out.")
             expect_close(got[0], expected[0], "d_q", mistakes=[(w[0], text) for w, text in wrong],
-                         hint="d_q = d_scores @ k.")  # fmt: skip
+                         hint="d_q = d_scores @ k.")
             scores_t = d_scores / root
             expect_close(got[1], expected[1], "d_k", mistakes=[
                 (scores_t @ q, "In d_k the d_scores are transposed: a key is looked at by the rows "
                  "of its column."),
                 *[(w[1], text) for w, text in wrong],
-            ], hint="d_k = d_scores.T @ q.")  # fmt: skip
+            ], hint="d_k = d_scores.T @ q.")
 
 
 prediction(

@@ -44,7 +44,7 @@ def two_sided_slope(case, two_sided_slope):
                 (slope / 2, "Twice too small: the two points are 2h apart, no more."),
             ], hint="That is a difference, not yet a slope: divide it by the distance 2 * h."
                 if rise_only else "Divide the whole difference by the whole of 2 * h: are there "
-                "brackets around both?")  # fmt: skip
+                "brackets around both?")
     with case("error on a curve"):
         got = float(two_sided_slope(lambda x: x**4, 2.0))
         expect(
@@ -137,19 +137,19 @@ def relu_node(case, Value, relu):
             expect_close(out, max(x, 0.0), f"relu({x:g})", mistakes=[
                 (min(x, 0.0), "relu keeps the larger of x and 0."),
                 (abs(x), "relu makes a negative number 0, it does not turn its sign."),
-            ])  # fmt: skip
+            ])
             value, grad = _gradient(Value, relu, x)
             expect_close(grad, slope, f"the gradient of x = {x:g}", mistakes=[
                 (max(x, 0.0), "You gave relu's value as its slope. The slope is 1 or 0."),
                 (1.0, "Left of 0 relu is flat: its slope there is 0."),
                 (0.0, "Does your node know its parent? Value(number, (v,), (slope,))."),
-            ])  # fmt: skip
+            ])
     with case("in the middle of a graph"):
         _, grad = _gradient(Value, lambda v: relu(v * 3.0) * v, 2.0)
         expect_close(
             grad, 12.0, "the gradient of x in relu(3x) * x at x = 2",
             hint="The new node needs its parent and one slope: Value(number, (v,), (slope,)).",
-        )  # fmt: skip
+        )
 
 
 @check(
@@ -164,7 +164,7 @@ def fools_one_visit(case, Value, f):
             leaf = Value(x)
             result = f(leaf)
             expect(isinstance(result, Value), "f(a) does not give back a Value",
-                   "Build the result from a with + and *, and return it.")  # fmt: skip
+                   "Build the result from a with + and *, and return it.")
             walked, naive = _one_visit(result, leaf)
             expect(leaf in walked, "the result does not depend on a", "Use a in your expression.")
             result.backward()
@@ -232,7 +232,7 @@ def train_step(case, train_step):
                  "in p.grad. Zero them before backward()."),
                 ([-lr * g for g in _slopes(start, lr, steps)], "The update replaces the parameter. "
                  "Subtract from it: p.data -= ..."),
-            ], hint="The order is: loss, zero the gradients, backward(), move.")  # fmt: skip
+            ], hint="The order is: loss, zero the gradients, backward(), move.")
 
 
 def _slopes(start: list[float], lr: float, steps: int) -> np.ndarray:
@@ -271,7 +271,7 @@ def _fit(lr: float, steps: int) -> list[float]:
     x = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])  # (4, 2)
     y = np.array([[-1.0], [1.0], [1.0], [-1.0]])  # (4, 1)
     params = [Tensor(rng.normal(size=(2, 4))), Tensor(np.zeros(4)),
-              Tensor(rng.normal(size=(4, 1))), Tensor(np.zeros(1))]  # fmt: skip
+              Tensor(rng.normal(size=(4, 1))), Tensor(np.zeros(1))]
     W1, b1, W2, b2 = params
     losses = []
     for _ in range(steps + 1):
@@ -305,7 +305,7 @@ def scale_backward(case, scale_backward):
             expect_close(d_x, grad * s, "d_x", mistakes=[
                 (grad * x, "That is the share of s. Each side gets the gradient times the other."),
                 (grad, "The product rule is missing: the gradient times s."),
-            ])  # fmt: skip
+            ])
         with case(f"T={T}, D={D}: d_s"):
             _, d_s = _pair(scale_backward(x, s, grad))
             expect_close(d_s, (grad * x).sum(axis=0), "d_s", mistakes=[
@@ -318,7 +318,7 @@ def scale_backward(case, scale_backward):
                 (grad.sum(axis=0), "The product rule is missing: the gradient times x, then the "
                  "sum."),
                 ((grad * s).sum(axis=0), "Each side gets the gradient times the other side."),
-            ])  # fmt: skip
+            ])
 
 
 def _pair(got: object) -> tuple[np.ndarray, np.ndarray]:
@@ -358,13 +358,13 @@ def loss_slopes(case, loss_slopes):
          "is p - 1, not 0."),
         (lambda logits, target: (probs(logits) - one_hot(logits, target)) / len(logits), "There is "
          "one position, so nothing is averaged: do not divide by V."),
-    ]  # fmt: skip
+    ]
     for V, target in [(2, 0), (3, 1), (5, 4), (27, 7)]:
         with case(f"V={V}"):
             expect_same(loss_slopes, reference, case.rng.normal(size=V) * 2, target,
-                        mistakes=mistakes)  # fmt: skip
+                        mistakes=mistakes)
     with case("large logits"):
         expect_same(
             loss_slopes, reference, np.array([1000.0, 999.0, 0.0]), 1, mistakes=mistakes,
             hint="exp(1000) is too large a number. Subtract the largest logit first.",
-        )  # fmt: skip
+        )

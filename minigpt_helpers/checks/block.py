@@ -88,7 +88,7 @@ prediction(
         ([1 / 3, 1, 1, 3], "Subtract the mean first, then divide."),
         ([1 / 16, 3 / 16, 3 / 16, 9 / 16], "That makes the sum 1. The norm makes the mean 0."),
     ],
-)  # fmt: skip
+)
 
 
 @check(
@@ -126,7 +126,7 @@ def layer_norm_rows(case, layer_norm_rows):
         (without_shift, "The shift is missing: plus bias."),
         (lambda x, weight, bias, eps: (_layer_norm(x, 1, 0, eps) + bias) * weight,
          "First the scale, then the shift: the bias is not scaled."),
-    ]  # fmt: skip
+    ]
     for shape in [(1, 4), (3, 5), (4, 4), (2, 3, 6)]:
         x, D = case.rng.normal(size=shape) * 2 + 1, shape[-1]
         weight, bias = case.rng.normal(size=(2, D))
@@ -134,12 +134,12 @@ def layer_norm_rows(case, layer_norm_rows):
             expect_same(layer_norm_rows, _layer_norm, x, weight, bias, 0.1, mistakes=mistakes, hint=(
                 "For each row: subtract its mean, divide by the root of (variance + eps), times "
                 "weight, plus bias. keepdims=True keeps the shapes together."
-            ))  # fmt: skip
+            ))
     with case("a row of equal numbers"):
         x = np.array([[3.0, 3.0, 3.0], [1.0, 2.0, 3.0]])
         expect_same(layer_norm_rows, _layer_norm, x, np.ones(3), np.zeros(3), 1e-5, hint=(
             "The variance of equal numbers is 0. Without eps that is 0 / 0."
-        ))  # fmt: skip
+        ))
 
 
 # ---- feed-forward and the residual stream -------------------------------------------------------
@@ -155,11 +155,11 @@ def abs_weights(case, weights):
     x = np.linspace(-3, 3, 241).reshape(-1, 1)  # (N, 1)
     with case("the shapes fit"):
         expect(isinstance(weights, (tuple, list)) and len(weights) == 2,
-               "expected a tuple of two arrays: (w1, w2)")  # fmt: skip
+               "expected a tuple of two arrays: (w1, w2)")
         w1, w2 = map(as_array, weights)
         expect(w1.ndim == 2 and w1.shape[0] == 1 and w2.shape == w1.shape[::-1], (
             f"w1 has shape {w1.shape}, w2 has shape {w2.shape}"
-        ), "One row of H numbers, and one column of H numbers.")  # fmt: skip
+        ), "One row of H numbers, and one column of H numbers.")
     with case("|x| up to 0.05"):
         expect(isinstance(weights, (tuple, list)) and len(weights) == 2, "there are no two arrays")
         got = _gelu(x @ w1) @ w2  # (N, 1)
@@ -177,7 +177,7 @@ def abs_weights(case, weights):
         expect(errors[worst] <= 0.05, (
             f"at x = {x[worst, 0]:.2f} your result is {got[worst, 0]:.2f}, that is "
             f"{errors[worst]:.2f} off"
-        ), hint)  # fmt: skip
+        ), hint)
 
 
 prediction(
@@ -254,7 +254,7 @@ def block_forward(case, block_forward):
          "What attention found is read, but not kept: x = x + ... before the second half."),
         (lambda x, block: form()(x, _with(block, norm2=block.norm1)), "The second half has a norm "
          "of its own, norm2."),
-    ]  # fmt: skip
+    ]
     for shape, heads in [((1, 4), 1), ((5, 8), 2), ((2, 3, 6), 3)]:
         block = _random_norms(TransformerBlock(shape[-1], heads, rng=case.rng), case.rng)
         x = Tensor(case.rng.normal(size=shape))
@@ -262,7 +262,7 @@ def block_forward(case, block_forward):
             expected = block(x)
             expect_close(block_forward(x, block), expected, hint=(
                 "Two lines of the same form: x = x + layer(norm(x))."
-            ), mistakes=[(lambda f=f: f(x, block), text) for f, text in mistakes])  # fmt: skip
+            ), mistakes=[(lambda f=f: f(x, block), text) for f, text in mistakes])
 
 
 def _with(block, **parts):
@@ -311,7 +311,7 @@ def gpt_forward(case, gpt_forward):
          or "The final norm is missing: it stands between the last block and the head.")
         for positions, blocks, final_norm in product(position_hints, block_hints, [True, False])
         if (positions, blocks, final_norm) != ("by place", "all", True)
-    ]  # fmt: skip
+    ]
     rng = case.rng
     for num_layers, ids in [(1, [3, 1, 4]), (2, [2]), (3, [[1, 5, 3], [0, 0, 2]]), (2, [4, 4, 0, 5])]:
         model = _random_norms(MiniGPT(6, 8, 2, num_layers, 7, rng=rng), rng)
@@ -321,7 +321,7 @@ def gpt_forward(case, gpt_forward):
         with case(f"ids of shape {ids.shape}, {num_layers} {'block' if num_layers == 1 else 'blocks'}"):
             expect_close(gpt_forward(model, ids), model(ids), hint=(
                 "Token plus position embedding, one block after the other, final norm, head."
-            ), mistakes=[(lambda f=f: f(model, ids), text) for f, text in mistakes])  # fmt: skip
+            ), mistakes=[(lambda f=f: f(model, ids), text) for f, text in mistakes])
 
 
 # ---- counting and the first loss ----------------------------------------------------------------
@@ -351,13 +351,13 @@ def count_parameters(case, count_parameters):
         (lambda V, D, N, T: _count(V, D, 1, T), "You counted one block. There are N."),
         (lambda V, D, N, T: _count(V, D, N, T) - N * 13 * D - 2 * D - V, "Only the matrices are "
          "counted. Biases and norms have parameters, too."),
-    ]  # fmt: skip
+    ]
     for V, D, N, T in [(5, 4, 1, 3), (32, 64, 2, 64), (65, 48, 3, 16)]:
         with case(f"V={V}, D={D}, N={N}, T={T}"):
             expect_same(count_parameters, _count, V, D, N, T, mistakes=mistakes, hint=(
                 "Token and position embedding, N blocks of 12 D D + 13 D, the final norm, the head "
                 "with its bias."
-            ))  # fmt: skip
+            ))
 
 
 prediction(

@@ -43,7 +43,7 @@ prediction(
         ([1 / 42, 4 / 42, 16 / 42], "The logits are divided, not the probabilities: these do not "
          "sum to 1."),
     ],
-)  # fmt: skip
+)
 
 
 @check(
@@ -67,19 +67,19 @@ def softmax_with_temperature(case, softmax_with_temperature):
         (overflows, "exp overflows. Subtract the largest of the divided logits first."),
         (lambda z, T: np.exp(z / T - z.max()) / np.exp(z / T - z.max()).sum(), "You subtract the "
          "largest logit before it is divided: use the largest of the divided ones."),
-    ]  # fmt: skip
+    ]
     for V, T in [(3, 1.0), (5, 0.5), (8, 2.0), (32, 10.0)]:
         logits = case.rng.normal(size=V) * 3
         with case(f"V={V}, temperature {T:g}"):
             expect_same(softmax_with_temperature, lambda logits, temperature: _softmax(
                 logits / temperature
-            ), logits, T, mistakes=mistakes, hint="First divide, then the softmax.")  # fmt: skip
+            ), logits, T, mistakes=mistakes, hint="First divide, then the softmax.")
     with case("temperature 0.001"):
         logits = np.array([1.0, 3.0, 2.0])
         expect_same(softmax_with_temperature, lambda logits, temperature: _softmax(
             logits / temperature
         ), logits, 0.001, mistakes=mistakes, hint="Subtract the largest of the divided logits "
-            "first.")  # fmt: skip
+            "first.")
 
 
 @check(
@@ -93,11 +93,11 @@ def one_nat(case, temperature, logits):
     with case("an entropy of 1 nat"):
         expect(temperature.ndim == 0 and np.isfinite(temperature) and temperature > 0, (
             f"expected one number above 0, got {temperature.tolist()}"
-        ), "A temperature is one number. At 0 the entropy is 0.")  # fmt: skip
+        ), "A temperature is one number. At 0 the entropy is 0.")
         got = _entropy(next_token_probs(logits, float(temperature)))
         expect(abs(got - 1) <= 0.05, f"at temperature {float(temperature):g} it is {got:.2f} nats",
                "Too much: turn the temperature down." if got > 1 else
-               "Too little: turn the temperature up.")  # fmt: skip
+               "Too little: turn the temperature up.")
 
 
 # ---- drawing ------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ def draw_many(case, draw_many):
         (lambda p, u: np.searchsorted(u, np.cumsum(p), side="right"), "The two are swapped: "
          "search in the right ends, for the darts."),
         (lambda p, u: np.full(len(u), np.argmax(p)), "That is greedy: always the likeliest."),
-    ]  # fmt: skip
+    ]
     hint = "The first piece whose right end lies beyond the dart."
     for V, N in [(3, 5), (2, 1), (8, 20), (32, 100)]:
         probs, darts = case.rng.dirichlet(np.ones(V)), case.rng.random(N)
@@ -150,7 +150,7 @@ def too_many_kept(case, logits):
         expect(logits.shape == (5,), f"expected shape (5,), got {logits.shape}")
         expect(np.isfinite(logits).all(), "your logits hold an infinity or a NaN", (
             "Ordinary numbers are enough."
-        ))  # fmt: skip
+        ))
     with case("more than two are kept"):
         threshold = np.sort(logits)[-2:][0]
         kept = int((logits >= threshold).sum())
@@ -158,7 +158,7 @@ def too_many_kept(case, logits):
             "What must two logits have in common so that a threshold cannot part them?"
             if len(set(logits.tolist())) == len(logits) else
             "Equal logits are the idea. They have to be equal where the threshold lies."
-        ))  # fmt: skip
+        ))
 
 
 # ---- the loop and the window --------------------------------------------------------------------
@@ -198,7 +198,7 @@ def next_logits(case, next_logits):
                 (lambda: logits(last[1:], -1), "The window is shorter than the model could read."),
                 (lambda: logits(last, slice(None)), "These are the rows of all positions. Take "
                  "one."),
-            ])  # fmt: skip
+            ])
 
 
 prediction(
@@ -246,12 +246,12 @@ def cached_multiplications(case, cached_multiplications):
         (lambda T, D: T * 12 * D * D, "The pairs are missing: 2 t D in step t."),
         (lambda T, D: T * (12 * D * D + 2 * T * D), "Not every step looks at T positions: step t "
          "looks at t."),
-    ]  # fmt: skip
+    ]
     for T, D in [(1, 4), (2, 3), (10, 8), (64, 64)]:
         with case(f"T={T}, D={D}"):
             expect_same(cached_multiplications, count, T, D, mistakes=mistakes, hint=(
                 "One position for each step: 12 D² in the matrices, and 2 t D for the pairs."
-            ))  # fmt: skip
+            ))
 
 
 @check(
@@ -272,12 +272,12 @@ def bits_per_character(case, bits_per_character):
         (lambda p: -(p * np.log2(p)).sum(), "That is the formula of the entropy. Here each number "
          "is the probability of a character that came: all count alike."),
         (lambda p: -np.log2(p), "That is one number for each character. Take the mean."),
-    ]  # fmt: skip
+    ]
     for N in [1, 2, 5, 50]:
         probs = case.rng.uniform(0.01, 1, size=N)
         with case(f"{N} characters"):
             expect_same(bits_per_character, lambda probs: -np.log2(probs).mean(), probs,
-                        mistakes=mistakes, hint="The mean of minus log2 of p.")  # fmt: skip
+                        mistakes=mistakes, hint="The mean of minus log2 of p.")
     with case("a certain model"):
         expect_same(bits_per_character, lambda probs: 0.0, np.ones(3), hint="No surprise: 0 bits.")
 

@@ -186,7 +186,7 @@ def mended_batch(case, batch):
                 (rows(x, np.roll(data, 1)), "y is one step early: are x and y swapped?"),
                 (rows(x, padded, first=2), "y is shifted by two."),
             ],
-        )  # fmt: skip
+        )
     with case("every window is drawn, the first and the last too"):
         x, _ = draw(data, T, B)
         drawn = {place.get(int(row[0]), -1) for row in x}

@@ -67,7 +67,7 @@ prediction(
         (-2 * math.log(2), "A loss is positive: it is minus the logarithm."),
         (math.log(8), "That is the loss at the first position. Take the mean of both."),
     ],
-)  # fmt: skip
+)
 
 
 @check(
@@ -83,9 +83,9 @@ def more_right_but_worse(case, logits_first, logits_second, targets):
         expect(first.ndim == 2 and first.shape == second.shape == (len(targets), first.shape[-1]), (
             f"your logits have shapes {first.shape} and {second.shape}, and there are "
             f"{len(targets)} targets"
-        ), "One row of logits for each target, in both tables.")  # fmt: skip
+        ), "One row of logits for each target, in both tables.")
         expect(np.isfinite(first).all() and np.isfinite(second).all(),
-               "your logits hold an infinity or a NaN", "Ordinary numbers will do.")  # fmt: skip
+               "your logits hold an infinity or a NaN", "Ordinary numbers will do.")
     right = [int((table.argmax(axis=1) == targets).sum()) for table in (first, second)]
     losses = [_mean_loss(table, targets) for table in (first, second)]
     swapped = right[0] < right[1] and losses[0] < losses[1]
@@ -96,13 +96,13 @@ def more_right_but_worse(case, logits_first, logits_second, targets):
         ), swap if swapped else (
             "A model is right where the logit of the target is the largest of its row. Of two equal "
             "logits the left one counts."
-        ))  # fmt: skip
+        ))
     with case("the first has the higher loss"):
         expect(losses[0] > losses[1] + 1e-6, (
             f"the mean loss of the first is {losses[0]:.4f}, of the second {losses[1]:.4f}"
         ), swap if swapped else (
             "Let the first model be very sure at the place where it is wrong."
-        ))  # fmt: skip
+        ))
 
 
 @check(
@@ -137,24 +137,24 @@ def mean_loss(case, mean_loss):
          "over the whole array. Each row has its own sum: axis=1, keepdims=True."),
         (lambda z, t: (np.log(np.exp(z - z.max(axis=1, keepdims=True)).sum(axis=1)) - at(z, t))
          .mean(), "The maximum was subtracted in the sum, but not from the logit of the target."),
-    ]  # fmt: skip
+    ]
     for T, V in [(4, 2), (3, 5), (5, 5), (1, 3)]:
         logits, targets = case.rng.normal(size=(T, V)) * 2, case.rng.integers(V, size=T)
         with case(f"T={T}, V={V}"):
             expect_same(mean_loss, _mean_loss, logits, targets, mistakes=mistakes, hint=(
                 "For each row: the log of the sum of the exponentials, minus the logit of the "
                 "target. Then the mean over the rows."
-            ))  # fmt: skip
+            ))
     targets = np.array([2, 0, 1])
     with case("logits near 1000"):
         expect_same(mean_loss, _mean_loss, case.rng.normal(size=(3, 4)) + 1000, targets, hint=(
             "exp(1000) overflows. Subtract the largest logit of each row first."
-        ))  # fmt: skip
+        ))
     with case("one row near 1000, one near -1000"):
         apart = case.rng.normal(size=(3, 4)) + np.array([[1000.0], [-1000.0], [0.0]])
         expect_same(mean_loss, _mean_loss, apart, targets, hint=(
             "Each row needs its own maximum: axis=1, keepdims=True."
-        ))  # fmt: skip
+        ))
     with case("a target that the model all but excludes"):
         sure = np.zeros((3, 4))
         sure[[0, 1, 2], [0, 1, 2]] = 800.0
@@ -162,7 +162,7 @@ def mean_loss(case, mean_loss):
             "Here the target's probability is exp(-800), which a float cannot hold: it becomes 0, "
             "and its log minus infinity. Do not compute the probability: log of the sum, minus "
             "the logit."
-        ))  # fmt: skip
+        ))
 
 
 @check(
@@ -199,18 +199,18 @@ def loss_gradient(case, loss_gradient):
          "probabilities minus one-hot, not the logits."),
         (lambda z, t: ((probs(z) - one_hot(z, t)) * one_hot(z, t)) / len(t), "The other characters "
          "have a gradient, too: their probability."),
-    ]  # fmt: skip
+    ]
     for T, V in [(4, 2), (3, 5), (6, 4), (1, 3)]:
         logits, targets = case.rng.normal(size=(T, V)) * 2, case.rng.integers(V, size=T)
         with case(f"T={T}, V={V}"):
             expect_same(loss_gradient, _loss_gradient, logits, targets, mistakes=mistakes, hint=(
                 "softmax of each row, minus 1 at the row's target, all divided by T."
-            ))  # fmt: skip
+            ))
     with case("logits near 1000"):
         logits, targets = case.rng.normal(size=(3, 4)) + 1000, np.array([0, 3, 3])
         expect_same(loss_gradient, _loss_gradient, logits, targets, hint=(
             "exp(1000) overflows. Subtract the largest logit of each row first."
-        ))  # fmt: skip
+        ))
 
 
 # ---- the step -----------------------------------------------------------------------------------
@@ -265,7 +265,7 @@ def model_step(case, model_step):
         (dict(zero="never"), "The gradients of earlier steps are still there, and add up. Set them "
          "to 0 before backward."),
         (dict(sign=-1 / lr), "The learning rate is not used."),
-    ]  # fmt: skip
+    ]
     for count in (1, 2, 3):
         with case(f"the parameters after {count} step{'s' if count > 1 else ''}"):
             got, _ = _after(model_step, batches[:count], lr)
@@ -273,7 +273,7 @@ def model_step(case, model_step):
                 (lambda how=how: _after(
                     lambda *args: _step(*args, **how), batches[:count], lr)[0], text)
                 for how, text in mistakes
-            ], hint="Forward, loss, gradients to zero, backward, step, in this order.")  # fmt: skip
+            ], hint="Forward, loss, gradients to zero, backward, step, in this order.")
     with case("gradients left over from before"):
         models = _tiny_model(), _tiny_model()
         for model in models:
@@ -284,12 +284,12 @@ def model_step(case, model_step):
         expect_close(_flat(models[0]), _flat(models[1]), "the parameters", hint=(
             "Somebody used these gradients before you. Set them to 0 before backward, not after "
             "the step."
-        ))  # fmt: skip
+        ))
     with case("it returns the loss"):
         expected = _after(_step, batches, lr)[1]
         expect_close(_after(model_step, batches, lr)[1], expected, "the loss", hint=(
             "Return the loss that was computed before the step, as a number."
-        ))  # fmt: skip
+        ))
 
 
 # ---- rates --------------------------------------------------------------------------------------
@@ -308,7 +308,7 @@ def good_learning_rate(case, lr):
     rate = as_array(lr)
     with case("a positive number"):
         expect(rate.ndim == 0 and np.isfinite(rate) and rate > 0, f"your rate is {lr!r:.40}",
-               "Give one number above 0, for instance 0.05.")  # fmt: skip
+               "Give one number above 0, for instance 0.05.")
     text = load_corpus("rhymes")
     tokenizer = CharTokenizer.from_text(text)
     data, _ = train_val_split(tokenizer.encode(text))
@@ -318,7 +318,7 @@ def good_learning_rate(case, lr):
             losses = train(
                 model, data, steps=STEPS, batch_size=8, optimizer=SGD(model.parameters(), float(rate)),
                 rng=np.random.default_rng(1), grad_clip=math.inf,
-            ).train_loss  # fmt: skip
+            ).train_loss
         except DivergenceError:
             losses = [math.inf]
         end = float(np.mean(losses[-50:]))
@@ -348,7 +348,7 @@ prediction(
         (0.001, "The larger gradient does not get the shorter step. Put t = 1 into the formulas."),
         (1e6, "v holds the square, but the step divides by its root."),
     ],
-)  # fmt: skip
+)
 
 
 @check(
@@ -388,7 +388,7 @@ def learning_rate_at(case, learning_rate_at):
          "It rises. The sign before the cosine is plus."),
         (lambda s, lr, n, w, low: low + (lr - low) * (1 - (s - w) / (n - w)), "That is a straight "
          "line down. The lesson's is half a cosine."),
-    ]  # fmt: skip
+    ]
     mistakes = [(after(wrong), text) for wrong, text in part]
     mistakes += [
         (lambda s, lr, n, w, low: _learning_rate_at(s, lr, n, 0, low), "The warm-up is missing."),
@@ -396,7 +396,7 @@ def learning_rate_at(case, learning_rate_at):
          "min_lr: lr * s / W."),
         (lambda s, lr, n, w, low: lr * (s - 1) / w, "Steps are counted from 1: in step W the rate "
          "is the full one."),
-    ]  # fmt: skip
+    ]
     settings = dict(lr=0.01, total_steps=200, warmup_steps=20, min_lr=0.001)
     no_min = dict(lr=2.0, total_steps=11, warmup_steps=3, min_lr=0.0)
     no_warmup = dict(lr=1.0, total_steps=10, warmup_steps=0, min_lr=0.5)
@@ -412,13 +412,13 @@ def learning_rate_at(case, learning_rate_at):
                 expect_same(learning_rate_at, _learning_rate_at, step, *how.values(),
                             mistakes=mistakes, hint=(
                     "Three cases: s <= W, then up to N, then after it."
-                ))  # fmt: skip
+                ))
     with case("past the last step"):
         for step in (201, 250, 400):
             expect_same(learning_rate_at, _learning_rate_at, step, *settings.values(), hint=(
                 "After the last step the rate stays at min_lr. Without a case of its own the "
                 "cosine comes up again."
-            ))  # fmt: skip
+            ))
 
 
 # ---- clipping -----------------------------------------------------------------------------------
@@ -455,7 +455,7 @@ def clip_gradients(case, clip_gradients):
          "the factor is at most 1."),
         (lambda gs, most: [g * (total(gs) / most) for g in gs], "The fraction is upside down: a "
          "long gradient needs a small factor, max_norm / norm."),
-    ]  # fmt: skip
+    ]
     shapes = [(3,), (2, 4), (1, 1, 2)]
     for name, size, bound in [
         ("a long gradient", 5.0, 1.0),
@@ -467,12 +467,12 @@ def clip_gradients(case, clip_gradients):
         with case(name):
             got = clip_gradients(grads, bound)
             expect(isinstance(got, (list, tuple)) and len(got) == len(grads),
-                   "expected a list of as many arrays", "Return the list of scaled arrays.")  # fmt: skip
+                   "expected a list of as many arrays", "Return the list of scaled arrays.")
             for i, (mine, want) in enumerate(zip(got, _clip_gradients(grads, bound), strict=True)):
                 expect_close(mine, want, f"array {i}", mistakes=[
                     (lambda wrong=wrong: wrong(grads, bound)[i], text) for wrong, text in mistakes
                 ], hint="norm: the root of the sum of all squares; factor: max_norm / norm, but at "
-                        "most 1.")  # fmt: skip
+                        "most 1.")
 
 
 # ---- diagnosis, symptoms, entropy ---------------------------------------------------------------
@@ -491,7 +491,7 @@ prediction(
         ("shapes", "The head still gives one row of V logits for each position."),
         ("first loss", "The head starts with small weights, as ever: the first loss is about ln V."),
     ],
-)  # fmt: skip
+)
 
 prediction(
     "predict_coin_diary",

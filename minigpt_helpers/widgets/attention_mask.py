@@ -190,7 +190,7 @@ def draw_maps(
         ],
         xlabel="key: the character looked at", ylabel="query: the one that looks",
         shared_scale=False,
-    )  # fmt: skip
+    )
     strongest = int(np.argmax(state["weights"][row]))
     alt = (
         f"Three square maps side by side for the text {''.join(tokens)!r}: scores, masked scores, "

@@ -62,7 +62,7 @@ class AttentionViewer(TeachingWidget):
         used, problem, note = check_text(
             self.text, known=self._tokenizer.chars, limit=min(LONGEST, self._model.max_seq_len),
             keep="last",
-        )  # fmt: skip
+        )
         with self.hold_sync():
             self.problem, self.note = problem, note
             if problem:
@@ -97,7 +97,7 @@ class AttentionViewer(TeachingWidget):
             xlabel="key: the character looked at", ylabel="query: the one that looks",
             mask=np.triu(np.ones_like(state["map"], dtype=bool), k=1), vmin=0, vmax=1,
             colorbar_label="weight",
-        )  # fmt: skip
+        )
         strongest = int(state["strongest"][0])
         said = pair_in_words(self.tokens, state["map"], self.row, strongest, causal=True)
         alt = (

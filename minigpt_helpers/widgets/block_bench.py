@@ -50,7 +50,7 @@ class AblatedGPT(MiniGPT):
     def __init__(
         self, vocab_size, embed_dim, num_heads, num_layers, max_seq_len, *,
         residual=True, norm=True, positions=True, mask=True, rng=None,
-    ):  # fmt: skip
+    ):
         super().__init__(vocab_size, embed_dim, num_heads, num_layers, max_seq_len, rng=rng)
         self.residual, self.norm, self.positions, self.mask = residual, norm, positions, mask
         self.token_embedding.weight.data *= 10  # from 0.1 to 1
@@ -135,7 +135,7 @@ def train_variant(steps: int = STEPS, **parts: bool) -> dict[str, object]:
         model, train_data, steps=steps, batch_size=BATCH_SIZE, rng=rng,
         optimizer=AdamW(model.parameters(), betas=(0.9, 0.99)),
         lr=cosine_schedule(1e-2, STEPS, warmup_steps=50, min_lr=1e-3),
-    )  # fmt: skip
+    )
     curve = np.reshape(history.train_loss, (-1, EVERY)).mean(axis=1)
     ids = generate(model, tokenizer.encode("the "), 120, rng=np.random.default_rng(4), use_cache=False)
     return measure_start(**parts) | {
@@ -200,7 +200,7 @@ def bench_state(
     Returns the model's own numbers (see `measure_start` and `train_variant`), with `growth`, the
     stream's size after the last block by that of the embedding; `slope`, the gradient of the first
     block by that of the last; and `whole`, the numbers of the model that has all its parts.
-    """  # fmt: skip
+    """
     variant = results["variants"][key_of(residual, norm, positions, mask)]
     return variant | {
         "growth": variant["activations"][-1] / variant["activations"][0],
@@ -258,7 +258,7 @@ class BlockBench(TeachingWidget):
     def __init__(self, *, residual=True, norm=True, positions=True, mask=True):
         results = load_results()
         super().__init__(residual=residual, norm=norm, positions=positions, mask=mask,
-                         results=results, axes=bench_axes(results))  # fmt: skip
+                         results=results, axes=bench_axes(results))
 
     def parts(self) -> dict[str, bool]:
         """Which parts the model has now."""

@@ -74,7 +74,7 @@ def graph_state(expression: str, values: dict[str, float] | None = None) -> dict
         "edges": edges,
         "steps": steps + backward_steps,
         "leaves": reader.leaves,
-    }  # fmt: skip
+    }
 
 
 def _appearances(nodes: list[Node]) -> list[int]:
@@ -244,7 +244,7 @@ def draw_graph(graph: dict, step: int) -> tuple[Figure, str]:
                 facecolor="#eef4fa" if node["appears"] else "white",
                 edgecolor=ORANGE if says["active"] else "#555555",
                 linewidth=3 if says["active"] else 1.2,
-            ))  # fmt: skip
+            ))
             look = {"ha": "center", "va": "center", "zorder": 3, "fontsize": 12}
             axes.text(x, y - 0.24, node["title"], weight="bold", **look)
             axes.text(x, y + 0.01, says["value"], color=BLUE, **look)

@@ -85,7 +85,7 @@ class TemperatureExplorer(TeachingWidget):
         super().__init__(
             chars=list(tokenizer.chars), max_seq_len=model.max_seq_len,
             top_k=tokenizer.vocab_size, prompt=prompt,
-        )  # fmt: skip
+        )
         self.on_msg(lambda _widget, content, _buffers: self._clicked(content["button"]))
 
     @traitlets.observe("prompt")
@@ -149,7 +149,7 @@ class TemperatureExplorer(TeachingWidget):
         figure = bars(
             labels, values, highlight=0, title=f"next character after {prompt!r}",
             xlabel="character, in the order of the logits", ylabel="probability",
-        )  # fmt: skip
+        )
         figure.axes[0].set_ylim(0, 1)
         first, second = (f"{in_words(c)} {p:.2f}" for c, p in zip(labels[:2], values[:2]))
         alt = (

@@ -90,7 +90,7 @@ class TrainingDashboard(TeachingWidget):
         steps: int = 1000, references: Mapping[str, float] | None = None, optimizer=None,
         rng: np.random.Generator | None = None, callbacks: Sequence = (),
         sample_every: int = 100, sample_length: int = 120, prompt: str = "\n", **train_options,
-    ):  # fmt: skip
+    ):
         for name, value in [("steps", steps), ("sample_every", sample_every)]:
             if not isinstance(value, (int, np.integer)) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
@@ -109,7 +109,7 @@ class TrainingDashboard(TeachingWidget):
         super().__init__(
             step=done, first_step=done, last_step=done + steps,
             references=dict(references or {"uniform guess": math.log(model.vocab_size)}),
-        )  # fmt: skip
+        )
         self.state = dashboard_state(self.history, self.last_step, self.references)
         self.on_msg(self._on_click)
 
@@ -186,7 +186,7 @@ class TrainingDashboard(TeachingWidget):
             train(
                 self.model, self._data, steps=self.last_step - self.optimizer.num_steps,
                 optimizer=self.optimizer, callbacks=self._callbacks, **self._options,
-            )  # fmt: skip
+            )
             self._ended("done" if self.optimizer.num_steps >= self.last_step else "stopped")
         except BaseException:
             self._ended("failed")

@@ -56,7 +56,7 @@ class Server:
                     f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=",
                 ],
                 env=env, stdout=log, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+            )
         self.wait()
 
     def wait(self, seconds: float = 60) -> None:

@@ -35,7 +35,7 @@ def live(page):
     live = page.page.get_by_test_id("AttentionMaskExplorer")
     page.python(FIRST)
     agree(page, live, text="the cat sat", length=8, causal=True, scale=True, temperature=1.0,
-          layer=0, head=0, row=7, column=0, weights="trained")  # fmt: skip
+          layer=0, head=0, row=7, column=0, weights="trained")
     return live
 
 
@@ -124,7 +124,7 @@ def test_length(page, live):
     ("name", "label", "maps"),
     [("causal", "causal mask", {"masked", "weights"}),
      ("scale", "divide by √d", {"scores", "masked", "weights"})],
-)  # fmt: skip
+)
 def test_switches(page, live, name, label, maps):
     box = live.get_by_role("checkbox", name=label)
     before = pictures(page, live)
@@ -203,7 +203,7 @@ def test_a_cell_is_chosen_by_mouse_and_by_keys(page, live):
     page.until(lambda: expect_text(line, said))
     map_.focus()
     for key, row, column in [("ArrowDown", 5, 2), ("ArrowRight", 5, 3), ("ArrowUp", 4, 3),
-                             ("ArrowLeft", 4, 2), ("End", 4, 7), ("Home", 4, 0)]:  # fmt: skip
+                             ("ArrowLeft", 4, 2), ("End", 4, 7), ("Home", 4, 0)]:
         page.page.keyboard.press(key)
         agree(page, live, row=row, column=column)
     page.page.keyboard.press("End")
@@ -238,7 +238,7 @@ def test_the_keyboard_reaches_everything_and_jupyterlab_takes_no_key(page, live)
     assert page.focus_by_tab(live) == [
         "text", "length", "weights", "layer", "head", "causal", "scale", "temperature",
         "map-scores", "map-masked", "map-weights", "row-weights",
-    ]  # fmt: skip
+    ]
     slider = live.get_by_role("slider", name="length")
     for key in ("ArrowDown", "ArrowUp", "j", "a", "b", "x"):  # commands of a notebook
         slider.press(key)

@@ -50,7 +50,7 @@ def agree(page, live, parts):
             ("writing-loss", f"{state['writing_loss']:.2f}"),
             ("own-share", f"{100 * state['own_share'][-1]:.1f} %"), ("sample", state["sample"]),
             ("line", bench_in_words(state, parts)),
-        ]:  # fmt: skip
+        ]:
             assert live.get_by_test_id(test_id).text_content() == expected
         for name in ("activations", "gradients", "curve"):
             whole, own = live.get_by_test_id(f"chart-{name}").locator("polyline").all()

@@ -198,7 +198,7 @@ def test_a_bar_is_chosen_by_mouse_and_by_keys(page, live):
     chart.locator("li").nth(3).click()
     agree(page, live, bar=3)
     state = page.kernel("[[explorer.chars[i], explorer.state()['probs'][i]] "
-                        "for i in explorer.state()['order']]")  # fmt: skip
+                        "for i in explorer.state()['order']]")
 
     def said(i):
         char, p = state[i]
@@ -231,7 +231,7 @@ def test_the_keyboard_reaches_everything_and_jupyterlab_takes_no_key(page, live)
     before = page.page.evaluate(active)
     assert page.focus_by_tab(live) == [
         "prompt", "temperature", "top_k", "draw-one", "draw-many", "reset", "bars",
-    ]  # fmt: skip
+    ]
     for key in ("ArrowDown", "ArrowUp", "j", "k", "b", "x"):  # commands of a notebook
         live.get_by_role("slider", name="top-k").press(key)
     assert page.page.evaluate(active) == before

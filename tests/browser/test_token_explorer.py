@@ -115,7 +115,7 @@ def test_arrow_keys_select_and_stay_inside(page, live):
     for key, selected in [
         ("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1), ("End", 6), ("ArrowRight", 6),
         ("Home", 0), ("ArrowLeft", 0), ("ArrowUp", 0), ("ArrowDown", 0),
-    ]:  # fmt: skip
+    ]:
         page.page.keyboard.press(key)
         wait_for(page, live, "the cat", selected)
     chosen = live.locator("[aria-selected=true]").get_attribute("id")
@@ -128,7 +128,7 @@ def test_arrow_keys_go_from_line_to_line(page, live):
     wait_for(page, live, text)
     live.get_by_test_id("tokens").focus()
     for key, selected in [("Home", 0), ("ArrowRight", 1), ("ArrowDown", 9), ("ArrowDown", 13),
-                          ("ArrowUp", 9), ("ArrowUp", 1)]:  # fmt: skip
+                          ("ArrowUp", 9), ("ArrowUp", 1)]:
         page.page.keyboard.press(key)
         wait_for(page, live, text, selected)
 
