@@ -69,7 +69,7 @@ def tables(result: dict) -> str:
     parts = []
     if one := result.get("one"):
         parts += [
-            "A training step in milliseconds, medians; one thread each. Below 1: Mini-GPT is faster.",
+            "A training step in milliseconds, medians; one thread each. Below 1 Mini-GPT is faster.",
             side_by_side(one, [OURS, OURS_FREE, TORCH, TORCH_FUSED], [TORCH, TORCH_FUSED]),
             "Against the matrix products alone (one thread): what the engine adds.",
             side_by_side(one, [OURS, FLOOR], [FLOOR]),

@@ -56,7 +56,7 @@ class Block(nn.Module):
 
 
 class TorchGPT(nn.Module):
-    """Its parameters have the names of ``MiniGPT``'s and start from the weights in ``state``."""
+    """Its parameters have the names of ``MiniGPT``'s, and start from the weights in ``state``."""
 
     def __init__(self, size: Size, state: dict[str, np.ndarray]):
         super().__init__()
