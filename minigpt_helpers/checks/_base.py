@@ -21,7 +21,8 @@ known mistake is one line: the wrong way to compute it, and the hint for whoever
                     (lambda q, k: q @ k.T / d, "The scale is the root of d, not d."),
                 ])
 
-The reader calls `checks.attention_scores(scores)`. A stub, an exception, an endless loop, prints,
+The reader calls `checks.attention_scores(scores)`; another `seed=` draws other numbers, so that
+an answer learnt by heart does not hold. A stub, an exception, an endless loop, prints,
 warnings and changed inputs are all dealt with here; a check never raises, hangs or prints.
 """
 
@@ -63,6 +64,7 @@ __all__ = [
 REGISTRY: dict[str, Callable[..., CheckResult]] = {}  # each has its `Check` as `.entry`
 RESERVED = {
     *("tokenization", "autograd", "attention", "block", "training", "generation"),
+    *(f"ps{number}" for number in range(1, 8)),
     *("catalogue", "CheckResult"),
 }
 _COLOURS = {"passed": "#0072b2", "not yet": "#d55e00", "not done yet": "#8a8a8a"}
@@ -119,8 +121,8 @@ def check(
         takes = tuple(inspect.signature(body).parameters)[1:]
         entry = Check(name, lesson, expects, not_tested, kind, in_place, seconds, body, takes)
 
-        def run(*objects: object) -> CheckResult:
-            return _run(entry, objects)
+        def run(*objects: object, seed: int = 0) -> CheckResult:
+            return _run(entry, objects, seed)
 
         run.__name__ = run.__qualname__ = name
         run.__module__ = body.__module__
@@ -132,7 +134,7 @@ def check(
     return register
 
 
-def _run(entry: Check, objects: tuple) -> CheckResult:
+def _run(entry: Check, objects: tuple, seed: int) -> CheckResult:
     needs = f"`{entry.call}` expects {entry.expects}"
     if len(objects) != len(entry.takes):
         return CheckResult(False, 0.0, f"not yet: {needs}; it was given {len(objects)} objects.")
@@ -143,7 +145,7 @@ def _run(entry: Check, objects: tuple) -> CheckResult:
             text = f"not yet: {needs}; it was given {show(item)}."
             return CheckResult(False, 0.0, text + " Pass the function itself, without calling it.")
     with quiet() as warned:
-        case = Cases(entry, warned)
+        case = Cases(entry, warned, seed)
 
         def work() -> None:
             try:

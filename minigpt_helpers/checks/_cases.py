@@ -60,8 +60,8 @@ class Missed:
 class Cases:
     """The `case` of a check: `with case(name):` is one property, `case.rng` a seeded generator."""
 
-    def __init__(self, entry: Check, warned: list) -> None:
-        self.rng = np.random.default_rng(zlib.crc32(entry.name.encode()))
+    def __init__(self, entry: Check, warned: list, seed: int) -> None:
+        self.rng = np.random.default_rng([zlib.crc32(entry.name.encode()), seed])
         self.clock = Clock(entry.seconds)
         self.held: list[str] = []
         self.missed: list[Missed] = []
