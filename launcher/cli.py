@@ -55,7 +55,7 @@ COMMANDS = {
     ),
     "lock": Command(
         locking.write_locks, "[--upgrade]",
-        "for maintainers: write requirements.lock and requirements-test.lock anew (needs uv)",
+        "for maintainers: write the locks (requirements*.lock) anew (needs uv)",
     ),
 }
 

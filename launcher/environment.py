@@ -21,10 +21,18 @@ from launcher.diagnosis import install_trouble
 from launcher.place import Place, Trouble, python_name, say
 from start import NEEDED
 
-# What can be installed, and from which lock. The second holds all of the first.
-LOCKS = {"lessons": "requirements.lock", "tests": "requirements-test.lock"}
-CONTAINS = {"lessons": ("lessons",), "tests": ("tests", "lessons")}
-NEEDED_SPACE = {"lessons": 700, "tests": 1000}  # MB, with what the download takes for a while
+# What can be installed, and from which lock. Each holds all of those before it.
+LOCKS = {
+    "lessons": "requirements.lock",
+    "teaching": "requirements-teach.lock",
+    "tests": "requirements-test.lock",
+}
+CONTAINS = {
+    "lessons": ("lessons",),
+    "teaching": ("teaching", "lessons"),
+    "tests": ("tests", "teaching", "lessons"),
+}
+NEEDED_SPACE = {"lessons": 700, "teaching": 900, "tests": 1100}  # MB, the download included
 
 # JupyterLab's own choices, changed for this environment alone: whole notebook in the page, no
 # question about news, no look for updates.
@@ -38,7 +46,7 @@ LAB_SETTINGS = {
 
 
 def prepare(place: Place, wanted: str) -> None:
-    """See to it that ``.venv`` holds what ``wanted`` ("lessons" or "tests") needs."""
+    """See to it that ``.venv`` holds what ``wanted`` (a key of LOCKS) needs."""
     if is_ready(place, wanted):
         return
     with only_one(place):
@@ -144,7 +152,7 @@ def install(place: Place, wanted: str) -> None:
     place.log.parent.mkdir(exist_ok=True)
     place.log.write_text("", encoding="utf-8")
     make_venv(place, with_pip=uv is None)
-    say(f"Installing what the {wanted} need. This takes a minute or two, once.")
+    say(f"Installing what is needed for the {wanted}. This takes a minute or two, once.")
     write_stamp(place, installed="half", root=str(place.root))
     if not (uv and fill(place, [uv, "pip", "install", "--python", place.python], lock)):
         if uv:

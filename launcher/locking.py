@@ -1,4 +1,4 @@
-"""Writes the two locks anew from ``pyproject.toml`` (maintainers; needs uv).
+"""Writes the locks anew from ``pyproject.toml`` (maintainers; needs uv).
 
 A lock names every package with its version and the hashes of its files, for every system and
 every Python from 3.11 on; it names no place to get them from.
@@ -20,9 +20,9 @@ def write_locks(place: Place, options: list[str]) -> int:
     uv = shutil.which("uv")
     if uv is None:
         raise Trouble("Writing the locks needs uv, which is not on the PATH.", "pip install uv")
-    # The larger lock first: the smaller one then takes its versions.
+    # The largest lock first: the smaller ones then take its versions.
     tests = place.root / LOCKS["tests"]
-    for wanted in ("tests", "lessons"):
+    for wanted in reversed(LOCKS):
         constraint = [] if wanted == "tests" else ["--constraint", str(tests)]
         output = place.root / LOCKS[wanted]
         code = subprocess.run(
@@ -47,6 +47,7 @@ def requirements(place: Place, wanted: str) -> list[str]:
     with (place.root / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)
     asked = project["project"]["dependencies"] + project["build-system"]["requires"]
-    if wanted == "tests":
-        asked += project["project"]["optional-dependencies"]["test"]
+    extras = {"lessons": [], "teaching": ["teach"], "tests": ["teach", "test"]}
+    for extra in extras[wanted]:
+        asked += project["project"]["optional-dependencies"][extra]
     return asked
