@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
-from launcher import bench, copies, lab, locking, testing
+from launcher import bench, copies, lab, locking, slides, testing
 from launcher.diagnosis import system_trouble
 from launcher.place import Place, Trouble, here, python_name
 
@@ -42,6 +42,11 @@ COMMANDS = {
     "test": Command(
         testing.run_tests, "[unit|notebooks|browser]... [pytest options]",
         "run all tests, or the parts named",
+    ),
+    "slides": Command(
+        slides.make_slides, "[NAME]... [--pdf]",
+        "for teachers: make slides of the lessons (or those named) in build/slides/; they need no\n"
+        "network (--pdf: also to hand out, one page a slide; needs a Chromium)",
     ),
     "bench": Command(
         bench.run_benchmarks, "[PART]... [--size NAME] [--rounds N] [--help]",

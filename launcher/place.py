@@ -57,6 +57,11 @@ class Place:
         """The student's own copies."""
         return self.root / "my_work"
 
+    @property
+    def slides(self) -> Path:
+        """Where the decks go."""
+        return self.root / "build" / "slides"
+
     def tracked_notebooks(self) -> list[Path]:
         """All notebooks of the project, in the order of their names."""
         found = self.notebooks.rglob("*.ipynb")
