@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
-from launcher import bench, copies, lab, locking, slides, testing
+from launcher import bench, copies, lab, locking, sets, slides, testing
 from launcher.diagnosis import system_trouble
 from launcher.place import Place, Trouble, here, python_name
 
@@ -52,6 +52,11 @@ COMMANDS = {
         bench.run_benchmarks, "[PART]... [--size NAME] [--rounds N] [--help]",
         "measure speed, memory and quality, beside PyTorch if it is there; the figures go to\n"
         "build/bench/ (--help: parts and options)",
+    ),
+    "problems": Command(
+        sets.make_problems, "[--check] [NAME]...",
+        "for maintainers: make notebooks/problems/ from notebooks/solutions/, without solutions\n"
+        "and hidden tests (--check: only say where what is stored differs)",
     ),
     "execute": Command(
         lab.execute, "[NAME]...",

@@ -49,7 +49,7 @@ def reset(place: Place, wanted: str) -> Path:
 
 
 def student_notebooks(place: Place) -> list[Path]:
-    """The notebooks that students get: lessons, and later problems; never solutions."""
+    """The notebooks that students get: lessons and problem sets; never solutions."""
     found = [
         path
         for path in place.tracked_notebooks()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
-from launcher import copies
+from launcher import copies, sets
 from launcher.environment import prepare
 from launcher.place import Place, say
 
@@ -59,7 +60,7 @@ def execute(place: Place, names: list[str]) -> int:
     """Run notebooks of the project from top to bottom and store what they show."""
     prepare(place, "tests")
     if names:
-        chosen = [place.notebooks / copies.find_name(place, name) for name in names]
+        chosen = [path for name in names for path in notebooks_named(place, name)]
     else:
         chosen = place.tracked_notebooks()
     return subprocess.call(
@@ -67,3 +68,10 @@ def execute(place: Place, names: list[str]) -> int:
         cwd=place.root,
         env=place.child_env(),
     )
+
+
+def notebooks_named(place: Place, name: str) -> list[Path]:
+    """A lesson or a problem set by its name; a solution by a path such as ``solutions/ps1``."""
+    if "solutions" in name.replace("\\", "/").split("/"):
+        return sets.solutions(place, [name])
+    return [place.notebooks / copies.find_name(place, name)]
