@@ -1,5 +1,8 @@
 """What every notebook of the project must keep to: ``python tests/notebook_lint.py FILE...``
 
+A notebook with nbgrader's metadata is a problem set, or its solution: it needs no roles for slides,
+and its marks must be sound.
+
 A tag exempts a cell from nbval's comparison (``nbval-ignore-output``, ``nbval-skip``); its reason
 stands in the cell's metadata: ``"nbval_reason": "how long it took differs from run to run"``.
 """
@@ -42,6 +45,7 @@ CDN = re.compile(
 )
 MANY_DECIMALS = re.compile(r"\d\.\d{5,}")
 MARKDOWN_IMAGE = re.compile(r"!\[([^\]]*)\](?:\(\s*<?([^)\s>]+)[^)]*\)|\[[^\]]*\])")
+SET_MARK = re.compile(r"### (BEGIN|END) (SOLUTION|HIDDEN TESTS)\s*$", re.MULTILINE)
 MARKDOWN_CODE = re.compile(
     r"^ {0,3}(?P<fence>`{3,}|~{3,}).*?^ {0,3}(?P=fence)[`~]*\s*$|(?P<tick>`+).+?(?P=tick)",
     re.MULTILINE | re.DOTALL,
@@ -87,13 +91,17 @@ def lint_file(path: Path) -> list[Finding]:
 def lint(notebook: nbformat.NotebookNode, folder: Path) -> list[Finding]:
     """All that is wrong with a notebook; ``folder`` is where its pictures are looked for."""
     findings = [Finding(None, "", *problem) for problem in notebook_problems(notebook)]
+    is_set = any("nbgrader" in cell.metadata for cell in notebook.cells)
+    is_solution = any(SET_MARK.search(cell.source) for cell in notebook.cells)
     for number, cell in enumerate(notebook.cells, start=1):
         first_line = (cell.source.strip().splitlines() or [""])[0][:60]
-        for problem in cell_problems(cell, folder):
+        problems = [*cell_problems(cell, folder)]
+        problems += set_problems(cell, is_solution) if is_set else slide_problems(cell)
+        for problem in problems:
             findings.append(Finding(number, first_line, *problem))
     findings += [
         Finding(number, (notebook.cells[number - 1].source.splitlines() or [""])[0][:60], *problem)
-        for number, *problem in count_problems(notebook)
+        for number, *problem in [*count_problems(notebook), *name_problems(notebook)]
     ]
     return sorted(findings, key=lambda finding: finding.cell or 0)
 
@@ -139,13 +147,16 @@ def count_problems(notebook) -> Iterator[tuple[int, str, str]]:
             yield number, f"its count is {cell.execution_count}, in order it is {expected}", rerun
 
 
-def cell_problems(cell, folder: Path) -> Iterator[Problem]:
+def slide_problems(cell) -> Iterator[Problem]:
     slide_type = cell.metadata.get("slideshow", {}).get("slide_type")
     if slide_type not in SLIDE_TYPES:
         yield (
             f"its slide type is {slide_type!r}",
             f"set metadata.slideshow.slide_type to one of {', '.join(SLIDE_TYPES)}",
         )
+
+
+def cell_problems(cell, folder: Path) -> Iterator[Problem]:
     yield from text_problems(cell.source)
     if cell.cell_type == "markdown":
         yield from markdown_problems(cell.source, folder)
@@ -285,6 +296,65 @@ def imported(node: ast.AST) -> list[str]:
     if isinstance(node, ast.ImportFrom) and node.module:
         return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     return []
+
+
+# Problem sets
+
+
+def name_problems(notebook) -> Iterator[tuple[int, str, str]]:
+    """nbgrader finds a cell by its grade_id: no two may have the same."""
+    seen = set()
+    for number, cell in enumerate(notebook.cells, start=1):
+        name = cell.metadata.get("nbgrader", {}).get("grade_id")
+        if name is not None and name in seen:
+            yield number, f"a second cell with the grade_id {name!r}", "give it another"
+        seen.add(name)
+
+
+def set_problems(cell, is_solution: bool) -> Iterator[Problem]:
+    """What is wrong with nbgrader's marks in one cell of a problem set or of its solution."""
+    marks = [mark.groups() for mark in SET_MARK.finditer(cell.source)]
+    kinds = [kind for order, kind in marks if order == "BEGIN"]
+    if marks != [(order, kind) for kind in kinds for order in ("BEGIN", "END")]:
+        yield (
+            "marks that do not close each other",
+            "write ### BEGIN SOLUTION, ### END SOLUTION, and the same for HIDDEN TESTS",
+        )
+    info = cell.metadata.get("nbgrader")
+    if info is None:
+        if marks:
+            yield "a mark in a cell without nbgrader metadata", "nothing takes it out: add them"
+        return
+    missing = {"schema_version", "grade_id", "grade", "solution", "locked"} - set(info)
+    missing |= {"points"} - set(info) if info.get("grade") else set()
+    if missing or info["schema_version"] != 3 or not info["grade_id"]:
+        yield (
+            f"nbgrader metadata that are not complete, {dict(info)}",
+            "give it schema_version 3, grade_id, grade, solution, locked; points if graded",
+        )
+        return
+    if is_solution and cell.cell_type == "code":
+        yield from solution_problems(cell, info, kinds)
+
+
+def solution_problems(cell, info, kinds: list[str]) -> Iterator[Problem]:
+    """A code cell of a solution: what is marked, and what its last line gives."""
+    if info["solution"] and "SOLUTION" not in kinds:
+        yield (
+            "a solution without marks",
+            "write ### BEGIN SOLUTION and ### END SOLUTION, or all of the cell is taken out",
+        )
+    if info["grade"]:
+        last = cell.source.rsplit("### END HIDDEN TESTS", 1)[0].rstrip().rpartition("\n")[2]
+        if "HIDDEN TESTS" not in kinds or not cell.source.endswith("### END HIDDEN TESTS"):
+            yield "a graded cell that does not end in hidden tests", "they give the points"
+        elif not last.endswith(f"* {info['points']}"):
+            yield (
+                f"a graded cell worth {info['points']} points whose last line is {last!r}",
+                f"end it in: min(result.score, hidden.score) * {info['points']}",
+            )
+        if not info["locked"]:
+            yield "a graded cell that is not locked", "set locked in its nbgrader metadata"
 
 
 # Exemptions from nbval

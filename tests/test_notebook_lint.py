@@ -8,6 +8,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from notebook_lint import lint, lint_file, main
+from problem_set import small_set
 
 from launcher.place import here
 
@@ -288,6 +289,92 @@ def test_the_report_names_file_cell_line_and_remedy(good, tmp_path, capsys):
     assert report[2] == "1 findings in 2 notebooks"
 
 
-@pytest.mark.parametrize("path", here().tracked_notebooks(), ids=lambda path: path.stem)
+# Problem sets
+
+
+@pytest.fixture
+def solution():
+    made = small_set()
+    for count, cell in enumerate((c for c in made.cells if c.cell_type == "code"), start=1):
+        cell.execution_count = count
+    return made
+
+
+def test_a_sound_solution_passes_without_roles_for_slides(solution, tmp_path):
+    assert lint(solution, tmp_path) == []
+
+
+SOLUTION, TEST = 2, 3  # cells of the small set
+
+
+def no_schema(cells):
+    cells[SOLUTION].metadata.nbgrader.pop("schema_version")
+
+
+def old_schema(cells):
+    cells[SOLUTION].metadata.nbgrader["schema_version"] = 2
+
+
+def no_points(cells):
+    cells[TEST].metadata.nbgrader.pop("points")
+
+
+def other_points(cells):
+    cells[TEST].metadata.nbgrader["points"] = 3
+
+
+def not_locked(cells):
+    cells[TEST].metadata.nbgrader["locked"] = False
+
+
+def no_hidden_tests(cells):
+    cells[TEST].source = "result = checks.decode_ids(decode)\nresult.score * 2"
+
+
+def something_after_hidden_tests(cells):
+    cells[TEST].source += "\nresult.score * 2"
+
+
+def no_marks(cells):
+    cells[SOLUTION].source = "def decode(ids, chars):\n    return 1"
+
+
+def not_closed(cells):
+    cells[SOLUTION].source += "\n    ### BEGIN SOLUTION"
+
+
+def no_metadata(cells):
+    cells[SOLUTION].metadata.pop("nbgrader")
+
+
+def same_name(cells):
+    cells[TEST].metadata.nbgrader["grade_id"] = "mask-test"
+
+
+BAD_SETS = {
+    no_schema: "metadata that are not complete",
+    old_schema: "metadata that are not complete",
+    no_points: "metadata that are not complete",
+    other_points: "worth 3 points whose last line is 'min(result.score, hidden.score) * 2'",
+    not_locked: "not locked",
+    no_hidden_tests: "does not end in hidden tests",
+    something_after_hidden_tests: "does not end in hidden tests",
+    no_marks: "a solution without marks",
+    not_closed: "do not close each other",
+    no_metadata: "without nbgrader metadata",
+    same_name: "a second cell with the grade_id 'mask-test'",
+}
+
+
+@pytest.mark.parametrize("spoil", BAD_SETS, ids=lambda spoil: spoil.__name__)
+def test_a_bad_mark_is_found(spoil, solution, tmp_path):
+    spoil(solution.cells)
+    found = [finding.what for finding in lint(solution, tmp_path)]
+    assert len(found) == 1 and BAD_SETS[spoil] in found[0], found
+
+
+@pytest.mark.parametrize(
+    "path", here().tracked_notebooks(), ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
 def test_the_notebook_keeps_the_rules(path):
     assert "\n".join(map(str, lint_file(path))) == ""

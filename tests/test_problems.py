@@ -67,7 +67,8 @@ def test_it_is_made_run_and_then_as_stored(source, capsys):
     assert "not done yet" in problems.all_text(cell(made, "mask-test").outputs)
     assert "widgets" not in made.metadata
     assert problems.main(["--check", str(source)]) == 0
-    assert capsys.readouterr().out == f"problems/{NAME}.ipynb: made\nproblems/{NAME}.ipynb: as stored\n"
+    name = f"problems/{NAME}.ipynb"
+    assert capsys.readouterr().out == f"{name}: made\n{name}: as stored\n"
 
     other_python = json.loads(stored(source).read_text(encoding="utf-8"))
     other_python["metadata"]["language_info"]["version"] = "3.99.1"
