@@ -8,6 +8,9 @@ from minigpt_helpers.checks import (  # noqa: F401  (importing a module register
     autograd,
     block,
     generation,
+    ps5,
+    ps1,
+    ps3,
     tokenization,
     training,
 )
