@@ -202,7 +202,7 @@ def ps5_train_steps(case, train_steps):
 
     order = "Targets one further on, mean loss, gradients to zero, backward, step down."
     with case("the loss of the first step"):
-        hold("losses", 1, "The loss comes before the step: the mean per character.")
+        hold("losses", 1, "Targets one further on; the mean per character, before the step.")
     with case("the parameters after 1 step"):
         hold("parameters", 1, order)
     with case("the losses of four steps"):
@@ -660,6 +660,8 @@ def ps5_bits_by_program(case, bits_by_program):
         (of(lambda n, raw, compress: 8 * len(raw) / n), "Nothing is compressed."),
         (of(lambda n, raw, compress: 8 * len(zlib.compress(raw)) / n), "You call zlib itself. Use "
          "the `compress` that you are given."),
+        (lambda text, compress: 8 * len(compress(text.encode("latin-1"))) / len(text), "The bytes "
+         "of the text are those of UTF-8: text.encode(\"utf-8\")."),
         (of(lambda n, raw, compress: len(compress(raw)) / n / math.log(2)), "A byte is 8 bits; the "
          "logarithm has no place here."),
     ]
@@ -743,7 +745,7 @@ def ps5_bits_by_model(case, bits_by_model):
         (lambda ids: -mean(ids), "The minus is missing: bits are not negative."),
         (lambda ids: math.log2(V), "That is a uniform guess. Ask the model."),
     ]
-    for N in [1, 2, 5, 6, 7, 11, 23]:
+    for N in [7, 11, 23, 6, 5, 2, 1]:
         ids = case.rng.integers(V, size=N).tolist()
         with case(f"{N} character{'s' * (N > 1)}, blocks of 5"):
             expect_close(bits_by_model(model, ids), mean(ids), "bits per character", mistakes=[
