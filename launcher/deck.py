@@ -34,6 +34,7 @@ from pygments.formatters import HtmlFormatter
 THEME = Path(__file__).parent / "deck_theme"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 COMMENT = re.compile(r"<!--\s*(slide|notes)\b[ \t]*\n?(.*?)-->", re.DOTALL)
+PICTURE = re.compile(r'(?<=<img src=")[^":]+(?=")')
 LINK = re.compile(r'(href="[\w-]+)\.ipynb(?=["#])')  # to another lesson: its deck lies beside
 
 # What the pages load, by the package that brings it.
@@ -82,14 +83,24 @@ class DeckExporter(SlidesExporter):
 
 
 class Renderer(IPythonRenderer):
+    """nbconvert's, but for formulas; and it embeds pictures without closing every open tag."""
+
+    def _html_embed_images(self, html: str) -> str:
+        embedded = lambda match: self._src_to_base64(match[0]) or match[0]  # noqa: E731
+        return PICTURE.sub(embedded, html)
+
     def inline_math(self, body: str) -> str:
-        return convert(body)
+        return formula(body, "inline")
 
     def block_math(self, body: str) -> str:
-        return convert(body, display="block")
+        return formula(body, "block")
 
     def latex_environment(self, name: str, body: str) -> str:
         return self.block_math(rf"\begin{{{name}}}{body}\end{{{name}}}")
+
+
+def formula(tex: str, display: str) -> str:
+    return convert(tex.replace("{aligned}", "{align*}"), display=display)
 
 
 def for_slides(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

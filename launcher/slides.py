@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import tempfile
 from pathlib import Path
 
 from launcher import copies
@@ -22,21 +21,21 @@ def make_slides(place: Place, arguments: list[str]) -> int:
     chosen = lessons(place, names)
     browser = browser_for_pdf() if "--pdf" in arguments else None
     prepare(place, "teaching")
-    place.slides.mkdir(parents=True, exist_ok=True)
-    code = subprocess.call(
-        [str(place.python), "-m", "launcher.deck", str(place.slides), *map(str, chosen)],
-        cwd=place.root,
-        env=place.child_env(),
-    )
-    if code != 0:
-        return code
-    for notebook in chosen:
-        deck = place.slides / f"{notebook.stem}.html"
-        say(f"Written: {deck.relative_to(place.root).as_posix()}")
-        if browser:
-            print_deck(browser, deck)
-            say(f"Written: {deck.with_suffix('.pdf').relative_to(place.root).as_posix()}")
+    run_module(place, "launcher.deck", place.slides, *chosen)
+    decks = [place.slides / f"{notebook.stem}.html" for notebook in chosen]
+    if browser:
+        run_module(place, "launcher.deck_pdf", browser, *decks)
+    for deck in decks:
+        for made in [deck, deck.with_suffix(".pdf")] if browser else [deck]:
+            say(f"Written: {made.relative_to(place.root).as_posix()}")
     return 0
+
+
+def run_module(place: Place, module: str, *arguments: object) -> None:
+    """Run a module of ours with the Python of ``.venv``."""
+    command = [str(place.python), "-m", module, *map(str, arguments)]
+    if subprocess.call(command, cwd=place.root, env=place.child_env()) != 0:
+        raise Trouble("The slides could not be made: see above.")
 
 
 def lessons(place: Place, names: list[str]) -> list[Path]:
@@ -54,21 +53,3 @@ def browser_for_pdf() -> str:
             "Install one, or set MINIGPT_CHROMIUM to its path. Without --pdf none is needed.",
         )
     return browser
-
-
-def print_deck(browser: str, deck: Path) -> None:
-    """Print one page a slide, with all its fragments, into a PDF beside the deck."""
-    pdf = deck.with_suffix(".pdf")
-    pdf.unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory() as profile:
-        result = subprocess.run(
-            [
-                browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
-                f"--user-data-dir={profile}", "--virtual-time-budget=20000",
-                "--no-pdf-header-footer", f"--print-to-pdf={pdf}", f"{deck.as_uri()}?print-pdf",
-            ],
-            capture_output=True, encoding="utf-8", errors="replace", timeout=300,
-        )
-    if not pdf.is_file():
-        last = (result.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise Trouble(f"{Path(browser).name} did not print {deck.name}.", last)

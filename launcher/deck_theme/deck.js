@@ -44,7 +44,9 @@ async function start() {
     ...[...document.images].map((image) => image.decode().catch(() => {})),
   ]);
   whileLaidOut(() => slides.forEach(fitPictures));
-  await Reveal.initialize({
+  const laidOut = location.search.includes("print-pdf") ? "pdf-ready" : "ready";
+  Reveal.on(laidOut, () => { window.deckIsReady = true; });
+  Reveal.initialize({
     width: WIDTH,
     height: HEIGHT,
     margin: 0,

@@ -145,7 +145,7 @@ class Deck:
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", lambda m: m.type == "error" and self.errors.append(m.text))
         self.page.goto(path.as_uri())
-        self.page.wait_for_function("() => window.Reveal?.isReady()")
+        self.page.wait_for_function("() => window.deckIsReady")
 
     def _note_request(self, url: str, folder: str) -> None:
         if not url.startswith((folder, "data:", "blob:")):
