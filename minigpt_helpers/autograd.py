@@ -2,7 +2,7 @@
 
 A ``Tensor`` holds an array, and remembers which tensors it was made from and how to pass a
 gradient back to them. ``loss.backward()`` walks from the loss to its inputs, newest tensor first,
-and adds up the gradients on the way. A scalar is a 0-d tensor: ``Tensor(2.0)``.
+adding up gradients. A scalar is a 0-d tensor: ``Tensor(2.0)``.
 
 After micrograd (Andrej Karpathy, 2020), with arrays in place of single numbers.
 """
@@ -13,6 +13,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from heapq import heappop, heappush
 from numbers import Real
 
 import numpy as np
@@ -44,7 +45,7 @@ class Tensor:
     No two tensors share memory, so that training one leaves all others as they are.
     """
 
-    __slots__ = ("data", "_grad", "_parents", "_backward", "_order", "__weakref__")
+    __slots__ = ("data", "_grad", "_shared", "_parents", "_backward", "_order", "__weakref__")
     __array_ufunc__ = None  # array + tensor is the tensor's affair: numpy calls __radd__
 
     def __init__(self, data: np.ndarray | float | Sequence):
@@ -58,13 +59,8 @@ class Tensor:
                 f"a Tensor holds numbers in rows of equal length, not {data!r:.80}. "
                 "To join tensors into one use stack([...])."
             ) from error
-        self._set(array, (), None)
-
-    def _set(self, array: np.ndarray, parents: tuple[Tensor, ...], backward) -> None:
         self.data = array
-        self._grad = None
-        self._parents = parents
-        self._backward = backward
+        self._grad, self._parents, self._backward = None, (), None
         self._order = next(_creation_counter)
 
     @classmethod
@@ -75,7 +71,10 @@ class Tensor:
         and returns a tuple, one gradient for each parent. It never changes the array it is given.
         """
         node = cls.__new__(cls)
-        node._set(np.asarray(data), *((parents, backward) if _recording.on else ((), None)))
+        node.data = np.asarray(data)
+        node._grad = None
+        node._parents, node._backward = (parents, backward) if _recording.on else ((), None)
+        node._order = next(_creation_counter)
         return node
 
     @property
@@ -83,8 +82,9 @@ class Tensor:
         """The gradient, of the shape of ``data``. It may be set: ``p.grad = 0.0``."""
         if self._grad is None:
             self._grad = np.zeros_like(self.data)
-        elif not self._grad.flags.writeable:  # as backward() left it: from now on a copy of ours
+        elif self._shared:  # as backward() left it: from now on a copy of ours
             self._grad = self._grad.copy()
+        self._shared = False
         return self._grad
 
     @grad.setter
@@ -92,9 +92,13 @@ class Tensor:
         if isinstance(value, (int, float)) and value == 0:
             self._grad = None  # zeros, when somebody asks
         elif np.array(value).dtype.kind in "fiu" and np.shape(value) in ((), self.shape):
-            self._grad = np.full_like(self.data, value)
+            self._grad, self._shared = np.full_like(self.data, value), False
         else:
             raise ValueError(f"a gradient of {self.shape} can't be {value!r:.60}. To clear it: 0.0")
+
+    def read_grad(self) -> np.ndarray:
+        """``grad`` for reading only: no copy is made."""
+        return np.zeros_like(self.data) if self._grad is None else self._grad
 
     def backward(self, grad: np.ndarray | float = None, free_graph: bool = False) -> None:
         """Adds d(self)/d(node) to the ``grad`` of every node that this one was made from.
@@ -111,34 +115,30 @@ class Tensor:
                 f"{self.shape}. Take .sum() or .mean() first, or pass a grad of that shape."
             )
         grad = np.broadcast_to(1.0 if grad is None else grad, self.shape)
-        grads = {self._order: np.array(grad, dtype=self.dtype)}
-        nodes = self._graph()
-        while nodes:
-            node = nodes.pop()
-            grad = grads.pop(node._order)
+        # The newest node's gradient is complete: all that was made from it has handed on its share.
+        waiting = {self._order: (self, np.array(grad, dtype=self.dtype))}
+        newest_first = [-self._order]  # a heap, which gives its smallest number first
+        while newest_first:
+            node, grad = waiting.pop(-heappop(newest_first))
             if node._backward is None or not free_graph:
-                node._grad = np.asarray(grad if node._grad is None else node._grad + grad)
-                node._grad.flags.writeable = False  # other nodes may hold the same array
+                node._add_grad(grad)
             if node._backward is None:
                 continue
             for parent, parent_grad in zip(node._parents, node._backward(grad)):
                 order = parent._order
-                grads[order] = grads[order] + parent_grad if order in grads else parent_grad
+                if parent._backward is None:  # an input: it passes nothing on
+                    parent._add_grad(parent_grad)
+                elif order in waiting:
+                    waiting[order] = parent, waiting[order][1] + parent_grad
+                else:
+                    waiting[order] = parent, parent_grad
+                    heappush(newest_first, -order)
             if free_graph:
                 node._parents, node._backward = (), _freed
 
-    def _graph(self) -> list[Tensor]:
-        """Every tensor that this one depends on, and itself, oldest first.
-
-        A result is always newer than what it was made from, so this order is a topological one.
-        """
-        found, to_visit = {self._order: self}, [self]
-        while to_visit:
-            for parent in to_visit.pop()._parents:
-                if parent._order not in found:
-                    found[parent._order] = parent
-                    to_visit.append(parent)
-        return [found[order] for order in sorted(found)]
+    def _add_grad(self, grad: np.ndarray) -> None:
+        self._grad = np.asarray(grad if self._grad is None else self._grad + grad)
+        self._shared = True  # other nodes may hold the same array
 
     # Shape and access
 
@@ -165,7 +165,7 @@ class Tensor:
 
     def __getitem__(self, key) -> Tensor:
         def backward(grad):
-            full = np.zeros_like(self.data)
+            full = np.zeros(self.data.shape, self.data.dtype)
             if isinstance(key, (int, slice)):
                 full[key] = grad
             else:

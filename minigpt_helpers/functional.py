@@ -59,46 +59,61 @@ def cross_entropy_loss(logits, targets) -> Tensor:
     rows = np.arange(targets.size), targets.reshape(-1)
     z = logits.data.reshape(-1, vocab_size)  # (N, V)
     z = z - z.max(axis=1, keepdims=True)
-    exp = np.exp(z)  # (N, V)
+    chosen = z[rows]  # (N,)
+    exp = np.exp(z, out=z)  # (N, V): written over z, which is not needed any more
     total = _row_sums(exp)  # (N, 1)
-    loss = (np.log(total).sum() - z[rows].sum()) / targets.size
+    loss = (np.log(total).sum() - chosen.sum()) / targets.size
 
     def backward(grad):
-        d_logits = exp / total  # softmax minus one-hot, over N
-        d_logits[rows] -= 1
-        d_logits *= grad / targets.size
-        return (d_logits.reshape(logits.shape),)
+        scale = grad / targets.size
+        d_logits = exp * (scale / total)  # softmax minus one-hot, over N
+        d_logits[rows] -= scale
+        return (d_logits.reshape(logits.data.shape),)
 
     return Tensor.from_op(loss, (logits,), backward)
 
 
-def embedding(weight: Tensor, ids) -> Tensor:
-    """Row ``weight[id]`` for each id: ``(V, D)`` and ids ``(...)`` give ``(..., D)`` (lesson 4)."""
-    vocab_size, dim = weight.shape
+def embedding(weight: Tensor, ids, positions: Tensor | None = None, start: int = 0) -> Tensor:
+    """Row ``weight[id]`` for each id: ``(V, D)`` and ids ``(...)`` give ``(..., D)`` (lesson 4).
+
+    With ``positions`` ``(max_T, D)`` its rows from ``start`` on are added, one a position.
+    """
+    vocab_size, dim = weight.data.shape
     ids = check_ids(ids, vocab_size)
 
     def backward(grad):
         # One-hot rows (N, V) turn "add each gradient to its row" into one matrix product.
         one_hot = np.zeros((ids.size, vocab_size), dtype=grad.dtype)
         one_hot[np.arange(ids.size), ids.reshape(-1)] = 1
-        return (one_hot.T @ grad.reshape(-1, dim),)
+        d_weight = one_hot.T @ grad.reshape(-1, dim)
+        if positions is None:
+            return (d_weight,)
+        d_positions = np.zeros(positions.shape, grad.dtype)
+        d_positions[start:end] = grad if grad.ndim == 2 else grad.sum(axis=0)
+        return d_weight, d_positions
 
-    return Tensor.from_op(weight.data[ids], (weight,), backward)
+    out = weight.data.take(ids, axis=0)  # (..., D)
+    if positions is None:
+        return Tensor.from_op(out, (weight,), backward)
+    end = start + ids.shape[-1]
+    out += positions.data[start:end]
+    return Tensor.from_op(out, (weight, positions), backward)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """``x @ weight + bias``: ``(..., D_in)`` and ``(D_in, D_out)`` give ``(..., D_out)``."""
-    d_in, d_out = weight.shape
+    d_in, d_out = weight.data.shape
     _check_input(x, "linear", d_in)
+    shape = x.data.shape
     rows = x.data.reshape(-1, d_in)  # (N, D_in): one product for all positions of all texts
     out = rows @ weight.data
     out += bias.data
 
     def backward(grad):
         grad = grad.reshape(-1, d_out)  # (N, D_out)
-        return (grad @ weight.data.T).reshape(x.shape), rows.T @ grad, _sum_rows(grad)
+        return (grad @ weight.data.T).reshape(shape), rows.T @ grad, _sum_rows(grad)
 
-    return Tensor.from_op(out.reshape(*x.shape[:-1], d_out), (x, weight, bias), backward)
+    return Tensor.from_op(out.reshape(*shape[:-1], d_out), (x, weight, bias), backward)
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
@@ -106,32 +121,30 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Te
 
     Layer Normalization, Ba, Kiros and Hinton, 2016 (lesson 4).
     """
-    dim = weight.shape[0]
+    dim = weight.data.size
     _check_input(x, "layer_norm", dim)
-    average = _constant((dim, 1), 1 / dim, x.dtype)  # rows @ average: the mean of each row
     rows = x.data.reshape(-1, dim)  # (N, D)
+    average = _constant((dim, 1), 1 / dim, rows.dtype)  # rows @ average: the mean of each row
     normed = rows - rows @ average
     inv_std = (normed * normed) @ average  # (N, 1), so far the variance
     inv_std += eps
     np.sqrt(inv_std, out=inv_std)
-    np.reciprocal(inv_std, out=inv_std)
+    np.divide(1, inv_std, out=inv_std)
     normed *= inv_std
     out = normed * weight.data
     out += bias.data
 
     def backward(grad):
         grad = grad.reshape(-1, dim)
-        grad_normed = grad * normed
-        d_rows = grad * weight.data
-        along = grad_normed @ (average * weight.data[:, None])  # (N, 1): mean(d_normed * normed)
+        d_weight = _sum_rows(grad * normed)
+        d_rows = grad * weight.data  # (N, D), so far d_normed
+        along = (d_rows * normed) @ average  # (N, 1)
         d_rows -= d_rows @ average
-        d_weight = _sum_rows(grad_normed)
-        np.multiply(normed, along, out=grad_normed)
-        d_rows -= grad_normed
+        d_rows -= normed * along
         d_rows *= inv_std
-        return d_rows.reshape(x.shape), d_weight, _sum_rows(grad)
+        return d_rows.reshape(x.data.shape), d_weight, _sum_rows(grad)
 
-    return Tensor.from_op(out.reshape(x.shape), (x, weight, bias), backward)
+    return Tensor.from_op(out.reshape(x.data.shape), (x, weight, bias), backward)
 
 
 _GELU_SCALE, _GELU_CUBIC = math.sqrt(2 / math.pi), 0.044715
@@ -145,28 +158,28 @@ def gelu(x: Tensor) -> Tensor:
     """
     _check_input(x, "gelu")
     a = x.data.reshape(-1)  # a single number, too, becomes an array
-    square = a * a  # a product: a power, a**3, would take longer than all the rest
-    gate = square * (-2 * _GELU_SCALE * _GELU_CUBIC)
+    gate = a * a  # a product: a power, a**3, would take longer than all the rest
+    gate *= -2 * _GELU_SCALE * _GELU_CUBIC
     gate -= 2 * _GELU_SCALE
     gate *= a  # -2u
     with np.errstate(over="ignore"):  # exp may overflow to inf: the gate is then 0, as it should
         np.exp(gate, out=gate)
     gate += 1
-    np.reciprocal(gate, out=gate)  # sigmoid(2u)
+    np.divide(1, gate, out=gate)  # sigmoid(2u)
     out = a * gate
 
     def backward(grad):
         # d(a gate)/da = gate + a gate (1 - gate) d(2u)/da = gate + out (1 - gate) d(2u)/da
-        slope = square * (6 * _GELU_SCALE * _GELU_CUBIC)
+        slope = a * a
+        slope *= 6 * _GELU_SCALE * _GELU_CUBIC
         slope += 2 * _GELU_SCALE  # d(2u)/da
         slope *= out
         slope *= 1 - gate
         slope += gate
-        slope = slope.reshape(x.shape)
-        slope *= grad
-        return (slope,)
+        slope *= grad.reshape(-1)
+        return (slope.reshape(x.data.shape),)
 
-    return Tensor.from_op(out.reshape(x.shape), (x,), backward)
+    return Tensor.from_op(out.reshape(x.data.shape), (x,), backward)
 
 
 def attention(qkv: Tensor, num_heads: int, causal: bool = True, cache=None) -> Tensor:
@@ -271,5 +284,5 @@ def _stacked(x, axis: int, name: str) -> Tensor:
 def _check_input(x: Tensor, name: str, width: int | None = None) -> None:
     if not isinstance(x, Tensor):
         raise ValueError(f"{name} takes a Tensor, not {type(x).__name__}: Tensor({x!r:.60})")
-    if width is not None and x.shape[-1:] != (width,):
+    if width is not None and x.data.shape[-1:] != (width,):
         raise ValueError(f"{name} takes (..., {width}), but the input has shape {x.shape}")

@@ -219,8 +219,8 @@ class MiniGPT(Module):
                 f"{seq_len} tokens are more than max_seq_len={self.max_seq_len}. Give the model "
                 f"only the last {self.max_seq_len}: ids[-{self.max_seq_len}:]"
             )
-        positions = self.position_embedding.weight[start:seq_len]  # (T, D): one row a position
-        return self.token_embedding(ids) + positions  # (..., D)
+        tokens, positions = self.token_embedding.weight, self.position_embedding.weight
+        return embedding(tokens, ids, positions, start)  # (..., D): a row a token, a row a position
 
     def new_cache(self) -> list[KVCache]:
         """Empty key-value caches, one a layer, for ``forward(new_ids, cache=cache)`` (lesson 6)."""

@@ -59,7 +59,7 @@ class Optimizer:
             if p.data is not view:  # new here, or replaced since: take its value, then share
                 view[...] = p.data
                 p.data = view
-        np.concatenate([p.grad.reshape(-1) for p in self.params], out=self.flat_grad)
+        np.concatenate([p.read_grad().reshape(-1) for p in self.params], out=self.flat_grad)
         self.num_steps += 1
         self.update(self.flat, self.flat_grad)
 
@@ -121,11 +121,12 @@ class AdamW(Optimizer):
         grad *= 1 - beta2
         self.v *= beta2
         self.v += grad
+        # m and v start at 0 and are too small at first: by these factors.
+        short_m, short_v = 1 - beta1**self.num_steps, math.sqrt(1 - beta2**self.num_steps)
         step = np.sqrt(self.v, out=grad)  # the gradient is used up: its memory serves again
-        step *= 1 / math.sqrt(1 - beta2**self.num_steps)
-        step += self.eps
+        step += self.eps * short_v
         np.divide(self.m, step, out=step)
-        step *= self.lr / (1 - beta1**self.num_steps)
+        step *= self.lr * short_v / short_m
         flat *= 1 - self.lr * self.weight_decay
         flat -= step
 
@@ -137,7 +138,8 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
     if not (isinstance(max_norm, Real) and max_norm > 0):
         raise ValueError(f"max_norm (grad_clip) must be above 0, math.inf at most: {max_norm!r}")
     params = list(params)
-    norm = math.sqrt(sum(float(np.vdot(p.grad, p.grad)) for p in params))
+    grads = [p.read_grad().reshape(-1) for p in params]
+    norm = math.sqrt(sum(float(grad @ grad) for grad in grads))
     if norm > max_norm:
         for p in params:
             p.grad = p.grad * (max_norm / norm)
