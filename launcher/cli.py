@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
-from launcher import bench, copies, lab, locking, sets, slides, testing
+from launcher import bench, copies, lab, locking, present, sets, slides, testing
 from launcher.diagnosis import system_trouble
 from launcher.place import Place, Trouble, here, python_name
 
@@ -42,6 +42,10 @@ COMMANDS = {
     "test": Command(
         testing.run_tests, "[unit|notebooks|browser]... [pytest options]",
         "run all tests, or the parts named",
+    ),
+    "present": Command(
+        present.present, "[NAME] [JupyterLab options]",
+        "for teachers: show a lesson slide by slide in JupyterLab, its widgets running",
     ),
     "slides": Command(
         slides.make_slides, "[NAME]... [--pdf]",

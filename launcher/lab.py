@@ -20,10 +20,7 @@ def open_lab(place: Place, options: list[str]) -> int:
     copies.bring_up_to_date(place)
     command = lab_command(place, page, rest)
     say(f"Opening JupyterLab on {page} (Ctrl+C here ends it).")
-    if os.name == "nt":
-        return wait_for(subprocess.Popen(command, cwd=place.root, env=place.child_env()))
-    os.chdir(place.root)
-    os.execve(command[0], command, place.child_env())
+    return run(place, command)
 
 
 def first_page(place: Place, original: bool) -> str:
@@ -45,6 +42,14 @@ def lab_command(place: Place, page: str, options: list[str]) -> list[str]:
     if hasattr(os, "geteuid") and os.geteuid() == 0 and "--allow-root" not in given:
         command.append("--allow-root")  # containers; JupyterLab refuses otherwise
     return command + options
+
+
+def run(place: Place, command: list[str]) -> int:
+    """Let JupyterLab take the place of this program; Windows cannot, there it is waited for."""
+    if os.name == "nt":
+        return wait_for(subprocess.Popen(command, cwd=place.root, env=place.child_env()))
+    os.chdir(place.root)
+    os.execve(command[0], command, place.child_env())
 
 
 def wait_for(process: subprocess.Popen) -> int:

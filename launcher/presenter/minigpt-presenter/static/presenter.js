@@ -1,0 +1,278 @@
+// Shows the open notebook slide by slide. JupyterLab's own cells are what is shown: those of other
+// slides are only moved out of sight, so that every widget stays alive.
+
+(() => {
+  const STYLE = `
+.minigpt-presenter {
+  position: fixed !important; inset: 0 !important; width: 100vw !important; height: 100vh !important;
+  margin: 0; padding: 0; border: 0; overflow: hidden !important; contain: none !important;
+  background: white; color: #1a1a1a;
+  --jp-content-font-size1: 30px; --jp-code-font-size: 23px; --jp-code-line-height: 1.3;
+  --jp-cell-padding: 0; --jp-cell-editor-background: #f4f6f8;
+}
+.minigpt-presenter .jp-NotebookPanel-toolbar, .minigpt-presenter .jp-Toolbar,
+.minigpt-presenter .jp-Notebook-footer, .minigpt-presenter .jp-cell-toolbar,
+.minigpt-presenter .jp-cell-menu, .minigpt-presenter .jp-Collapser,
+.minigpt-presenter .jp-InputPrompt, .minigpt-presenter .jp-OutputPrompt,
+.minigpt-presenter .jp-CellHeader, .minigpt-presenter .jp-CellFooter { display: none !important; }
+.minigpt-presenter .jp-Notebook {
+  position: fixed !important; inset: 0 !important; width: auto !important; height: auto !important;
+  padding: 0 !important; overflow: auto !important; contain: none !important; background: white;
+}
+.minigpt-presenter .jp-WindowedPanel-outer { padding: 0 !important; overflow: visible !important; }
+.minigpt-presenter .jp-WindowedPanel-inner { min-height: 0 !important; }
+.minigpt-presenter .jp-WindowedPanel-viewport { position: static !important; box-sizing: border-box;
+  width: 1280px; margin: 0 auto; padding: 30px 48px 60px !important; min-height: 0 !important; }
+.minigpt-presenter .jp-Cell { border: 0 !important; margin: 0 0 12px; padding: 0 !important;
+  contain: none !important; content-visibility: visible !important; box-shadow: none !important; }
+.minigpt-presenter .jp-Cell:not(.minigpt-on) { position: absolute; left: -10000px; top: 0;
+  width: 1184px; visibility: hidden; }
+.minigpt-presenter .minigpt-words > .jp-Cell-inputWrapper,
+.minigpt-presenter .minigpt-no-input > .jp-Cell-inputWrapper,
+.minigpt-presenter .minigpt-no-output > .jp-Cell-outputWrapper { display: none; }
+.jp-Notebook .minigpt-slide-words { display: none; }
+.minigpt-presenter .minigpt-slide-words { display: block; padding: 0; }
+.minigpt-presenter .jp-RenderedHTMLCommon { max-width: none; line-height: 1.35; }
+.minigpt-presenter h1 { font-size: 60px; }
+.minigpt-presenter h2 { font-size: 44px; }
+.minigpt-presenter h3 { font-size: 38px; }
+.minigpt-presenter h1, .minigpt-presenter h2, .minigpt-presenter h3 { margin: 0 0 16px; color: #0b4f8a; }
+.minigpt-presenter .jp-InternalAnchorLink { display: none; }
+.minigpt-presenter .jp-RenderedHTMLCommon table { font-size: 26px; }
+.minigpt-presenter .cm-content { white-space: break-spaces !important; overflow-wrap: anywhere;
+  flex-shrink: 1 !important; }
+.minigpt-presenter .jp-OutputArea-output pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+.minigpt-presenter .jp-OutputArea-output img { max-height: 600px; }
+.minigpt-presenter [role="status"] { font-size: 26px; }
+.minigpt-presenter-sign { position: fixed; bottom: 10px; z-index: 2; color: #595959;
+  font: 20px sans-serif; pointer-events: none; }
+.minigpt-presenter-start { position: fixed; right: 24px; bottom: 40px; z-index: 1000; padding: 10px 18px;
+  border: 0; border-radius: 6px; background: #0b4f8a; color: white; font: 18px sans-serif; cursor: pointer; }
+`;
+  const COMMENT = /<!--\s*(slide|notes)\b[ \t]*\n?([\s\S]*?)-->/g;
+  const NEXT = ["ArrowRight", "ArrowDown", "PageDown", " ", "Enter"];
+  const BACK = ["ArrowLeft", "ArrowUp", "PageUp", "Backspace"];
+  const CLICKER = ["PageDown", "PageUp"]; // what the thing in the teacher's hand sends
+
+  /** The slides of a notebook: its cells, each with the step at which it appears, and notes. */
+  function slidesOf(cells) {
+    const slides = [];
+    for (const cell of cells) {
+      let kind = cell.model.getMetadata("slideshow")?.slide_type ?? "-";
+      if (kind === "skip") continue;
+      const text = cell.model.sharedModel.getSource();
+      if (kind === "notes") {
+        slides.at(-1)?.notes.push(text);
+        continue;
+      }
+      if (kind === "slide" || kind === "subslide" || !slides.length) {
+        slides.push({ cells: [], notes: [], steps: 0 });
+      }
+      const slide = slides.at(-1);
+      if (kind === "fragment" && slide.cells.length) slide.steps += 1;
+      const shown = { cell, step: slide.steps, words: null };
+      if (cell.model.type === "markdown") {
+        for (const [, what, words] of text.matchAll(COMMENT)) {
+          if (what === "slide") shown.words = words;
+          else slide.notes.push(words);
+        }
+      }
+      slide.cells.push(shown);
+    }
+    return slides;
+  }
+
+  class Presenter {
+    constructor(app, panel) {
+      this.app = app;
+      this.panel = panel;
+      this.notebook = panel.content;
+      this.slides = slidesOf(this.notebook.widgets);
+      this.at = 0;
+      this.step = 0;
+      this.onKey = (event) => this.key(event);
+      this.onResize = () => this.scale();
+    }
+
+    async start() {
+      this.panel.node.classList.add("minigpt-presenter");
+      this.panel.node.popover = "manual"; // above all else of JupyterLab, whatever holds the panel
+      this.panel.node.showPopover();
+      this.number = this.sign("right");
+      this.news = this.sign("left");
+      for (const { cell, words } of this.slides.flatMap((slide) => slide.cells)) {
+        const tags = cell.model.getMetadata("tags") ?? [];
+        cell.node.classList.toggle("minigpt-no-input", tags.includes("slide-hide-input"));
+        cell.node.classList.toggle("minigpt-no-output", tags.includes("slide-hide-output"));
+        if (words !== null) await this.write(cell, words);
+      }
+      document.addEventListener("keydown", this.onKey, true);
+      window.addEventListener("resize", this.onResize);
+      this.show();
+    }
+
+    stop() {
+      document.removeEventListener("keydown", this.onKey, true);
+      window.removeEventListener("resize", this.onResize);
+      this.notes?.close();
+      this.number.remove();
+      this.news.remove();
+      for (const { node } of this.notebook.widgets) {
+        node.classList.remove("minigpt-on", "minigpt-words", "minigpt-no-input", "minigpt-no-output");
+        node.querySelector(".minigpt-slide-words")?.remove();
+      }
+      this.notebook.node.style.zoom = "";
+      this.panel.node.hidePopover();
+      this.panel.node.popover = null;
+      this.panel.node.classList.remove("minigpt-presenter");
+      this.app.shell.fit();
+    }
+
+    sign(side) {
+      const sign = document.createElement("div");
+      sign.className = "minigpt-presenter-sign";
+      sign.style[side] = "20px";
+      this.panel.node.append(sign);
+      return sign;
+    }
+
+    /** Put the words that are for the slide alone beside the cell's own text. */
+    async write(cell, words) {
+      const node = document.createElement("div");
+      node.className = "minigpt-slide-words";
+      cell.node.classList.add("minigpt-words");
+      cell.node.append(node);
+      await this.render(words, node);
+    }
+
+    /** Show Markdown in a node, with JupyterLab's own means. */
+    async render(words, node) {
+      const { rendermime } = this.notebook;
+      const renderer = rendermime.createRenderer("text/markdown");
+      await renderer.renderModel(rendermime.createModel({ data: { "text/markdown": words } }));
+      node.replaceChildren(renderer.node);
+      rendermime.latexTypesetter?.typeset(renderer.node);
+    }
+
+    /** Slides are made for 1280 x 720. A larger screen shows them larger; what is too high for its
+        slide (a widget below code) is made smaller by up to a third, beyond that one scrolls. */
+    scale() {
+      const { style } = this.notebook.node;
+      const screen = Math.min(innerWidth / 1280, innerHeight / 720);
+      style.zoom = screen;
+      const page = this.notebook.node.querySelector(".jp-WindowedPanel-viewport");
+      const bottom = Math.max(...[...page.querySelectorAll(".minigpt-on")].map(
+        (node) => node.getBoundingClientRect().bottom));
+      style.zoom = screen * Math.min(1, Math.max(2 / 3, (innerHeight - 40) / bottom));
+    }
+
+    show() {
+      const slide = this.slides[this.at];
+      const on = new Set(slide.cells.filter(({ step }) => step <= this.step).map(({ cell }) => cell));
+      for (const cell of this.notebook.widgets) cell.node.classList.toggle("minigpt-on", on.has(cell));
+      this.scale();
+      this.number.textContent = `${this.at + 1} / ${this.slides.length}`;
+      this.rest();
+      this.showNotes();
+    }
+
+    /** Take the focus out of widgets and editors: the keys are for the slides again. */
+    rest() {
+      this.panel.node.tabIndex = -1;
+      this.panel.node.focus({ preventScroll: true });
+    }
+
+    go(by) {
+      const step = this.step + by;
+      if (step >= 0 && step <= this.slides[this.at].steps) this.step = step;
+      else {
+        const at = this.at + by;
+        if (at < 0 || at >= this.slides.length) return;
+        this.at = at;
+        this.step = by > 0 ? 0 : this.slides[at].steps;
+        this.notebook.node.scrollTop = 0;
+        this.notebook.node.querySelector(".jp-WindowedPanel-outer").scrollTop = 0;
+      }
+      this.show();
+    }
+
+    key(event) {
+      if (event.ctrlKey || event.altKey || event.metaKey) return;
+      const inUse = event.target.closest?.(".jp-OutputArea-output, .cm-editor, .jp-Stdin");
+      if (inUse && event.key === "Escape") this.rest();
+      else if (inUse && !CLICKER.includes(event.key)) return; // a slider, a text: the key is theirs
+      else if (event.key === "Escape") toggle(this.app);
+      else if (NEXT.includes(event.key)) this.go(event.shiftKey ? -1 : 1);
+      else if (BACK.includes(event.key)) this.go(-1);
+      else if (event.key === "s") this.openNotes();
+      else if (event.key === "Tab") return;
+      // all others go nowhere: in JupyterLab some of them delete a cell
+      event.preventDefault();
+      event.stopPropagation();
+    }
+
+    openNotes() {
+      this.notes = window.open("", "minigpt-notes", "width=700,height=600");
+      this.showNotes();
+    }
+
+    async showNotes() {
+      if (!this.notes || this.notes.closed) return;
+      const { document: page } = this.notes;
+      const formulas = document.getElementById("MJX-CHTML-styles")?.sheet?.cssRules ?? [];
+      page.title = "Speaker notes";
+      page.head.innerHTML = `<style>body { font: 22px sans-serif; margin: 24px }</style>
+        <style>${[...formulas].map((rule) => rule.cssText).join("")}</style>`;
+      page.body.innerHTML = `<p>Slide ${this.number.textContent}</p><div></div>`;
+      page.onkeydown = (event) => this.key(event);
+      const words = this.slides[this.at].notes.join("\n\n") || "*no notes*";
+      await this.render(words, page.body.lastChild);
+    }
+  }
+
+  let presenter = null;
+
+  async function toggle(app) {
+    if (presenter) {
+      presenter.stop();
+      presenter = null;
+      return;
+    }
+    const panel = app.shell.currentWidget;
+    if (!panel?.node.classList.contains("jp-NotebookPanel")) return;
+    presenter = new Presenter(app, panel);
+    await presenter.start();
+  }
+
+  async function begin(app) {
+    document.head.append(Object.assign(document.createElement("style"), { textContent: STYLE }));
+    const button = Object.assign(document.createElement("button"), {
+      className: "minigpt-presenter-start",
+      textContent: "Present (F8)",
+      onclick: () => toggle(app),
+    });
+    document.body.append(button);
+    app.commands.addCommand("minigpt:present", { label: "Present", execute: () => toggle(app) });
+    app.commands.addKeyBinding({ command: "minigpt:present", keys: ["F8"], selector: "body" });
+
+    await app.restored;
+    while (!app.shell.currentWidget?.context) await new Promise((done) => setTimeout(done, 100));
+    const panel = app.shell.currentWidget;
+    await panel.revealed;
+    await panel.sessionContext.ready;
+    await toggle(app);
+    presenter.news.textContent = "the cells are running ...";
+    await app.commands.execute("notebook:run-all-cells");
+    if (presenter) {
+      presenter.news.textContent = "";
+      presenter.scale();
+    }
+  }
+
+  const plugin = { id: "minigpt-presenter:plugin", autoStart: true, activate: (app) => void begin(app) };
+  window._JUPYTERLAB ??= {};
+  window._JUPYTERLAB["minigpt-presenter"] = {
+    init: () => {},
+    get: async () => () => ({ __esModule: true, default: plugin }),
+  };
+})();
