@@ -19,10 +19,12 @@ from minigpt_helpers import (
     train,
 )
 from minigpt_helpers.plots import to_png
+from minigpt_helpers.widgets import training_dashboard
 from minigpt_helpers.widgets.training_dashboard import (
     MOST_POINTS,
     TrainingDashboard,
     dashboard_state,
+    running_cell,
 )
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -250,6 +252,72 @@ def test_the_buttons_train_pause_resume_and_stop():
     wait_for(lambda: dashboard.status in ("running", "done"))
     click(dashboard, "stop")
     assert dashboard.wait(30) and dashboard.status in ("stopped", "done")
+
+
+def test_a_cell_that_trains_hears_the_buttons_where_a_knock_came_through():
+    heard = []
+
+    def page(state):  # stands for the thread in which the kernel hears the page
+        if state.step == 2:
+            heard.append((dashboard.in_cell, dashboard.reachable))
+            click(dashboard, "knock")
+            heard.append((dashboard.in_cell, dashboard.reachable))
+            click(dashboard, "stop")
+
+    dashboard = new_dashboard(callbacks=[page])
+    click(dashboard, "knock")  # no cell is training: this shows nothing
+    assert not dashboard.reachable
+    assert dashboard.run().steps[-1] == 3 and dashboard.status == "stopped"
+    assert heard == [(True, False), (True, True)]
+    assert not dashboard.in_cell
+
+
+def test_a_cell_that_waits_goes_on_when_it_is_resumed():
+    gate = Gate(4)
+    dashboard = new_dashboard(callbacks=[gate])
+    thread = threading.Thread(target=dashboard.run, daemon=True)
+    thread.start()
+    assert gate.reached.wait(30)
+    click(dashboard, "pause")
+    gate.go.set()
+    wait_for(lambda: dashboard.status == "paused")
+    click(dashboard, "resume")
+    thread.join(30)
+    assert not thread.is_alive() and dashboard.status == "done"
+
+
+# A newer dashboard
+
+
+class NoEnd:
+    """A callback for a run that goes on until it is stopped."""
+
+    def __init__(self):
+        self.reached = threading.Event()
+
+    def __call__(self, state):
+        self.reached.set()
+        threading.Event().wait(0.001)
+
+
+@pytest.mark.parametrize(("same_model", "cells", "stopped"), [
+    (True, ("a", "b"), True), (False, ("a", "a"), True),
+    (False, ("a", "b"), False), (False, (None, None), False),
+])
+def test_a_newer_dashboard_stops_the_run_that_it_replaces(monkeypatch, same_model, cells, stopped):
+    cell, after = iter(cells), NoEnd()
+    monkeypatch.setattr(training_dashboard, "running_cell", lambda: next(cell))
+    older = new_dashboard(steps=10**6, callbacks=[after], val_data=None, tokenizer=None)
+    older.start()
+    assert after.reached.wait(30)
+    newer = new_dashboard(older.model if same_model else None)
+    assert (older.status == "stopped") == stopped == older.wait(0)
+    older.stop()
+    assert older.wait(30) and newer.status == "ready"
+
+
+def test_outside_a_notebook_no_cell_is_running():
+    assert running_cell() is None
 
 
 @pytest.mark.parametrize("message", [{"command": "pause"}, {"command": "stop"}, {}, "stop",

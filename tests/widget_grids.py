@@ -99,6 +99,7 @@ def grids() -> list[Grid]:
         graph_grid(),
         *temperature_grids(),
         *dashboard_grids(),
+        *chart_grids(),
         *bench_grids(),
     ]
 
@@ -183,15 +184,7 @@ def temperature_grids() -> list[Grid]:
 
 
 def dashboard_grids() -> list[Grid]:
-    """The dashboard's numbers come from the kernel; its script places and words them."""
-    axes = {"steps": [100, 500], "losses": [0.0, 4.0]}
-    points = [[100, 4.0], [300, 1.0], [500, 0.0], [200, 9.0]]
-    width, height, left, right, top, bottom = 600, 330, 52, 26, 14, 44
-    across, down = width - left - right, height - top - bottom
-    places = [
-        [left + across * (step - 100) / 400, top + down * (1 - min(loss, 4.0) / 4.0)]
-        for step, loss in points
-    ]
+    """The dashboard's numbers come from the kernel; its script words them."""
     progress = {"status": "running", "step": 250, "first": 0, "last": 1000, "secondsAStep": 0.02}
     words = [
         (progress, "running: step 250 of 1000 · 25 % · 15 s left · 20.0 ms a step"),
@@ -206,11 +199,46 @@ def dashboard_grids() -> list[Grid]:
         ((0, 1, 6), [0, 0.2, 0.4, 0.6, 0.8, 1]),
         ((400, 1000, 3), [400, 600, 800, 1000]),
     ]
+    idle = {"start": True, "pause": False, "resume": False, "stop": False}
+    runs = {"start": False, "pause": True, "resume": False, "stop": True}
+    holds = {"start": False, "pause": False, "resume": True, "stop": True}
+    none = dict.fromkeys(idle, False)
+    buttons = [
+        (("ready", 0, False, False), idle), (("stopped", 7, False, False), idle),
+        (("failed", 7, False, False), idle), (("done", 9, False, False), none),
+        (("running", 7, False, False), runs), (("paused", 7, False, False), holds),
+        (("running", 7, True, False), none), (("paused", 7, True, False), none),
+        (("running", 7, True, True), runs), (("paused", 7, True, True), holds),
+    ]
+    names = ("status", "step", "inCell", "reachable")
     return [
-        Grid(TrainingDashboard, "pixels", [([[point], axes, width, height], [place]) for point, place in zip(points, places)]),
+        Grid(TrainingDashboard, "usable", [
+            ([{"last": 9} | dict(zip(names, state))], free) for state, free in buttons
+        ]),
         Grid(TrainingDashboard, "progressInWords", [([state], text) for state, text in words]),
         Grid(TrainingDashboard, "duration", [([seconds], text) for seconds, text in spoken.items()]),
         Grid(TrainingDashboard, "ticks", [(list(how), marks) for how, marks in rounds]),
+    ]
+
+
+def chart_grids() -> list[Grid]:
+    """Where the charts of two widgets put a value between the ends of an axis."""
+    places = [
+        (([1.0, [0.0, 4.0]]), 0.25), (([9.0, [0.0, 4.0]]), 1), (([-1.0, [0.0, 4.0]]), 0),
+        (([300, [100, 500], False]), 0.5), (([10.0, [0.1, 1000.0], True]), 0.5),
+        (([0.0, [1e-9, 1.0], True]), 0),
+    ]
+    marks = [((1e0, 1e5), 7, 1), ((1e0, 1e9), 5, 2)]
+    decades = [
+        ([[low, high], most],
+         [[10.0**p] * 2 for p in range(round(math.log10(low)), round(math.log10(high)) + 1, step)])
+        for (low, high), most, step in marks
+    ]
+    words = {1e-9: "10⁻⁹", 0.01: "0.01", 1.0: "1", 100.0: "100", 1000.0: "10³"}
+    return [
+        Grid(BlockBench, "placeOf", places),
+        Grid(BlockBench, "decades", decades),
+        Grid(BlockBench, "powerOfTen", [([value], text) for value, text in words.items()]),
     ]
 
 

@@ -150,8 +150,8 @@ export function widget(name, build) {
       const picture = element("div", { class: "minigpt-picture" });
       const line = element("p", { class: "minigpt-line", "aria-live": "polite",
         "data-testid": "line" });
-      const root = element("div", { class: "minigpt-live", role: "group", "aria-label": name,
-        "data-testid": name }, controls, message, picture, line);
+      const root = element("div", { class: `minigpt-live minigpt-${name}`, role: "group",
+        "aria-label": name, "data-testid": name }, controls, message, picture, line);
 
       // JupyterLab takes arrow keys and letters as its own commands unless they stop here.
       // Ctrl and Cmd combinations (save, run) go on.

@@ -60,6 +60,20 @@ def bundle(name: str) -> str:
     return "\n".join(files.values())
 
 
+def style_sheet(widget: str, *names: str) -> str:
+    """The rules for every widget, and those of the files `names` for this widget alone.
+
+    A style sheet counts in the whole page, so the files' rules are wrapped in the classes of the
+    widget's root. Being more specific, they also win over the base's, in whatever order a page
+    loads the sheets of several widgets.
+    """
+    base, *own = (
+        (HERE / name).read_text(encoding="utf-8") for name in ("_base.css", *names)
+    )
+    wrapped = [f".minigpt-live.minigpt-{widget} {{\n{rules}}}\n" for rules in own]
+    return "\n".join([base, *wrapped])
+
+
 class Number(traitlets.Float):
     """A trait for a finite number between `low` and `high`; anything else is a `ValueError`."""
 
@@ -119,7 +133,7 @@ class TeachingWidget(anywidget.AnyWidget):
     picture; without a kernel the picture stays.
     """
 
-    _css = (HERE / "_base.css").read_text(encoding="utf-8")
+    _css = style_sheet("TeachingWidget")
     problem = traitlets.Unicode("").tag(sync=True)
     note = traitlets.Unicode("").tag(sync=True)
 

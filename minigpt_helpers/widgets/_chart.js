@@ -25,6 +25,17 @@ export function decades([low, high], most) {
   return found.map((i) => [10 ** i, 10 ** i]);
 }
 
+// Round numbers from `low` to `high`, about `most` of them.
+export function ticks(low, high, most) {
+  const rough = (high - low) / most;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const size = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough * (1 - 1e-9));
+  const found = [];
+  for (let i = Math.ceil(low / size - 1e-9); i * size <= high + size * 1e-9; i++)
+    found.push(Number((i * size).toPrecision(12)));
+  return found;
+}
+
 const SMALL = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 
 // "0.01", "1", "100", but "10⁻⁶"
@@ -35,12 +46,12 @@ export function powerOfTen(value) {
 }
 
 // `draw({ width, height, label, x, y, lines, levels })`: `x` and `y` hold `range`, `ticks` (pairs of
-// value and text), `label`, and `y` perhaps `log`; a line holds `points`, `look` (a class) and
-// `dots`; a level `value` and `text`.
+// value and text), `label`, and `y` perhaps `log`; a line holds `points`, `look` (a class), perhaps
+// `dots` and a `name`; a level `value`, and perhaps `text` and `dash`.
 export function lineChart({ testid, heading }) {
   const canvas = svg("svg", { role: "img", "data-testid": testid });
   const node = element("div", { class: "minigpt-chart-box" },
-    element("div", { class: "minigpt-chart-title" }, heading), canvas);
+    ...(heading ? [element("div", { class: "minigpt-chart-title" }, heading)] : []), canvas);
 
   function draw({ width, height, label, x, y, lines, levels = [] }) {
     const right = width - MARGIN.right, bottom = height - MARGIN.bottom;
@@ -57,16 +68,17 @@ export function lineChart({ testid, heading }) {
       svg("text", { class: "minigpt-tick-x", x: (MARGIN.left + right) / 2, y: height - 6 }, x.label),
       svg("text", { class: "minigpt-tick-x",
         transform: `translate(14 ${(MARGIN.top + bottom) / 2}) rotate(-90)` }, y.label));
-    for (const { value } of levels)
-      parts.push(
-        svg("line", { class: "minigpt-level", x1: MARGIN.left, x2: right, y1: toY(value), y2: toY(value) }));
-    for (const { points, look, dots } of lines) {
+    for (const { value, dash = "2 4" } of levels)
+      parts.push(svg("line", { class: "minigpt-level", "stroke-dasharray": dash,
+        x1: MARGIN.left, x2: right, y1: toY(value), y2: toY(value) }));
+    for (const { points, look, dots, name = look } of lines) {
       const places = points.map(([a, b]) => [toX(a).toFixed(2), toY(b).toFixed(2)]);
-      parts.push(svg("polyline", { class: look, points: places.map((p) => p.join(",")).join(" ") }));
+      parts.push(svg("polyline", { class: look, "data-testid": name,
+        points: places.map((p) => p.join(",")).join(" ") }));
       if (dots)
         for (const [cx, cy] of places) parts.push(svg("circle", { class: look, cx, cy, r: 4.5 }));
     }
-    for (const { value, text } of levels)   // last, so that no line crosses their words
+    for (const { value, text = "" } of levels)   // last, so that no line crosses their words
       parts.push(svg("text", { class: "minigpt-level-name", x: right, y: toY(value) - 5 }, text));
     canvas.setAttribute("width", width);
     canvas.setAttribute("height", height);

@@ -9,13 +9,13 @@ import traitlets
 
 from minigpt_helpers.plots import panels
 from minigpt_helpers.widgets._base import (
-    HERE,
     Number,
     TeachingWidget,
     bundle,
     check_text,
     in_range,
     in_words,
+    style_sheet,
 )
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class AttentionMaskExplorer(TeachingWidget):
     """
 
     _esm = bundle("attention_mask.js")
-    _css = TeachingWidget._css + (HERE / "_attention.css").read_text(encoding="utf-8")
+    _css = style_sheet("AttentionMaskExplorer", "_attention.css")
 
     text = traitlets.Unicode().tag(sync=True)
     length = traitlets.Int(1).tag(sync=True)

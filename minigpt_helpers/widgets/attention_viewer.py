@@ -8,7 +8,7 @@ import numpy as np
 import traitlets
 
 from minigpt_helpers.plots import heatmap
-from minigpt_helpers.widgets._base import HERE, TeachingWidget, bundle, check_text, in_range
+from minigpt_helpers.widgets._base import TeachingWidget, bundle, check_text, in_range, style_sheet
 from minigpt_helpers.widgets.attention_mask import LONGEST, pair_in_words
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class AttentionViewer(TeachingWidget):
     """
 
     _esm = bundle("attention_viewer.js")
-    _css = TeachingWidget._css + (HERE / "_attention.css").read_text(encoding="utf-8")
+    _css = style_sheet("AttentionViewer", "_attention.css")
 
     text = traitlets.Unicode().tag(sync=True)
     layer = traitlets.Int(0).tag(sync=True)

@@ -26,7 +26,7 @@ from minigpt_helpers.nn import MiniGPT, Module
 from minigpt_helpers.plots import BLUE, DASHES, GREY, STYLE, new_figure
 from minigpt_helpers.text import CharTokenizer, get_batch, train_val_split
 from minigpt_helpers.training import AdamW, cosine_schedule, train
-from minigpt_helpers.widgets._base import HERE, TeachingWidget, bundle
+from minigpt_helpers.widgets._base import HERE, TeachingWidget, bundle, style_sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -246,7 +246,7 @@ class BlockBench(TeachingWidget):
     """
 
     _esm = bundle("block_bench.js")
-    _css = TeachingWidget._css + (HERE / "block_bench.css").read_text(encoding="utf-8")
+    _css = style_sheet("BlockBench", "_chart.css", "block_bench.css")
 
     residual = traitlets.Bool(True).tag(sync=True)
     norm = traitlets.Bool(True).tag(sync=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import traitlets
 
-from minigpt_helpers.widgets._base import HERE, TeachingWidget, bundle, in_range
+from minigpt_helpers.widgets._base import TeachingWidget, bundle, in_range, style_sheet
 from minigpt_helpers.widgets._graph_expression import FUNCTIONS, Node, Reader, number
 from minigpt_helpers.widgets._graph_layout import layout
 
@@ -169,7 +169,7 @@ class GraphExplorer(TeachingWidget):
     """
 
     _esm = bundle("graph_explorer.js")
-    _css = TeachingWidget._css + (HERE / "graph_explorer.css").read_text(encoding="utf-8")
+    _css = style_sheet("GraphExplorer", "graph_explorer.css")
 
     expression = traitlets.Unicode().tag(sync=True)
     values = traitlets.Dict().tag(sync=True)

@@ -11,13 +11,13 @@ from minigpt_helpers.autograd import no_grad
 from minigpt_helpers.generation import next_token_probs
 from minigpt_helpers.plots import bars
 from minigpt_helpers.widgets._base import (
-    HERE,
     Number,
     TeachingWidget,
     bundle,
     check_text,
     in_range,
     in_words,
+    style_sheet,
 )
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class TemperatureExplorer(TeachingWidget):
     """
 
     _esm = bundle("temperature.js")
-    _css = TeachingWidget._css + (HERE / "temperature.css").read_text(encoding="utf-8")
+    _css = style_sheet("TemperatureExplorer", "temperature.css")
 
     prompt = traitlets.Unicode().tag(sync=True)
     temperature = Number(0.0, 3.0, 1.0).tag(sync=True)

@@ -9,12 +9,12 @@ import traitlets
 
 from minigpt_helpers.plots import HEAT, ORANGE, STYLE, new_figure, visible
 from minigpt_helpers.widgets._base import (
-    HERE,
     TeachingWidget,
     bundle,
     check_text,
     in_range,
     in_words,
+    style_sheet,
 )
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class TokenExplorer(TeachingWidget):
     """
 
     _esm = bundle("token_explorer.js")
-    _css = TeachingWidget._css + (HERE / "token_explorer.css").read_text(encoding="utf-8")
+    _css = style_sheet("TokenExplorer", "token_explorer.css")
 
     chars = traitlets.List(traitlets.Unicode()).tag(sync=True)
     text = traitlets.Unicode().tag(sync=True)

@@ -1,10 +1,9 @@
 // A training run as it goes: progress, time left, loss curves, samples; and its four buttons.
 import { button, element, setText, widget } from "./_base.js";
+import { lineChart, svg, ticks } from "./_chart.js";
 
 const HEIGHT = 330;
-const MARGIN = { left: 52, right: 26, top: 14, bottom: 44 };
 const DASHES = ["6 4", "2 4", "10 3 2 3", "1 3"];
-const SVG = "http://www.w3.org/2000/svg";
 
 // 75 -> "1 min 15 s"
 export function duration(seconds) {
@@ -23,32 +22,16 @@ export function progressInWords({ status, step, first, last, secondsAStep }) {
   return words.join(" · ");
 }
 
-// Round numbers at most `most` apart steps from `low` to `high`.
-export function ticks(low, high, most) {
-  const rough = (high - low) / most;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const size = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough * (1 - 1e-9));
-  const found = [];
-  for (let i = Math.ceil(low / size - 1e-9); i * size <= high + size * 1e-9; i++)
-    found.push(Number((i * size).toPrecision(12)));
-  return found;
-}
-
-// The pixels [x, y] of points [step, loss]; a loss beyond the axis lies on its edge.
-export function pixels(points, { steps: [s0, s1], losses: [l0, l1] }, width, height) {
-  const across = width - MARGIN.left - MARGIN.right;
-  const down = height - MARGIN.top - MARGIN.bottom;
-  return points.map(([step, loss]) => [
-    MARGIN.left + (across * (step - s0)) / (s1 - s0),
-    MARGIN.top + down * (1 - (Math.min(Math.max(loss, l0), l1) - l0) / (l1 - l0)),
-  ]);
-}
-
-function svg(tag, attributes = {}, text = undefined) {
-  const node = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  if (text !== undefined) node.textContent = text;
-  return node;
+// Which buttons can be used. A run inside a cell hears clicks only where `reachable` says so.
+export function usable({ status, step, last, inCell, reachable }) {
+  const running = status === "running", paused = status === "paused";
+  const heard = !inCell || reachable;
+  return {
+    start: !running && !paused && step < last,
+    pause: running && heard,
+    resume: paused && heard,
+    stop: (running || paused) && heard,
+  };
 }
 
 function build({ model, controls, picture, say }) {
@@ -65,57 +48,42 @@ function build({ model, controls, picture, say }) {
   const inWords = element("span", { class: "minigpt-progress-words", "data-testid": "progress-words" });
   controls.append(...Object.values(buttons), progress, inWords);
 
-  const chart = svg("svg", { role: "img", "data-testid": "chart" });
+  const chart = lineChart({ testid: "chart" });
   const legend = element("div", { class: "minigpt-legend" });
   const samples = element("ol", { class: "minigpt-samples", tabindex: "0",
     "aria-label": "samples, the newest first", "data-testid": "samples" });
-  const left = element("div", { class: "minigpt-loss" }, chart, legend);
+  const left = element("div", { class: "minigpt-loss" }, chart.node, legend);
   const right = element("div", { class: "minigpt-written" },
     element("div", { class: "minigpt-written-title" }, "what the model writes"), samples);
   picture.append(element("div", { class: "minigpt-dashboard" }, left, right));
 
-  function drawButtons(status) {
-    const free = !get("in_cell");
-    const running = status === "running", paused = status === "paused";
-    buttons.start.disabled = running || paused || get("step") >= get("last_step");
+  // While a cell trains, not every page reaches the kernel. So knock: once now, which shows the
+  // kernel the way to this page, and when a cell begins to train. If that is heard before the run
+  // has ended, the kernel sets `reachable`.
+  const knock = send("knock");
+  model.on("change:in_cell", () => { if (get("in_cell")) knock(); });
+  knock();
+
+  function drawButtons(state) {
+    const free = usable(state);
+    for (const [name, node] of Object.entries(buttons)) node.disabled = !free[name];
     setText(buttons.start, get("step") > get("first_step") ? "Train on" : "Train");
-    buttons.pause.hidden = paused;
-    buttons.pause.disabled = !(running && free);
-    buttons.resume.hidden = !paused;
-    buttons.stop.disabled = !((running || paused) && free);
+    buttons.pause.hidden = state.status === "paused";
+    buttons.resume.hidden = state.status !== "paused";
   }
 
-  function drawChart(state, width) {
-    const place = (points) => pixels(points, state, width, HEIGHT);
-    const [s0, s1] = state.steps, [l0, l1] = state.losses;
-    const [[left, bottom], [right, top]] = place([[s0, l0], [s1, l1]]);
-    const level = (look, loss, more = {}) => {
-      const [[, y]] = place([[s0, loss]]);
-      return svg("line", { class: look, x1: left, x2: right, y1: y, y2: y, ...more });
-    };
-    const parts = [];
-    for (const loss of ticks(l0, l1, 6)) {
-      const [[x, y]] = place([[s0, loss]]);
-      parts.push(level("minigpt-grid", loss),
-        svg("text", { class: "minigpt-tick-y", x: x - 8, y: y + 5 }, String(loss)));
-    }
-    for (const step of ticks(s0, s1, Math.max(2, Math.floor(width / 110)))) {
-      const [[x]] = place([[step, l0]]);
-      parts.push(svg("text", { x, y: bottom + 20 }, String(step)));
-    }
-    const middle = { x: (left + right) / 2, y: (top + bottom) / 2 };
-    parts.push(svg("text", { x: middle.x, y: HEIGHT - 5 }, "training step"),
-      svg("text", { transform: `translate(14 ${middle.y}) rotate(-90)` }, "loss (nats per token)"));
-    Object.values(get("references")).forEach((loss, i) => parts.push(
-      level("minigpt-reference", loss, { "stroke-dasharray": DASHES[i % DASHES.length] })));
-    for (const name of ["train", "smooth", "val"])
-      parts.push(svg("polyline", { class: `minigpt-curve-${name}`, "data-testid": `curve-${name}`,
-        points: place(state[name]).map(([x, y]) => `${x.toFixed(2)},${y.toFixed(2)}`).join(" ") }));
-    for (const [cx, cy] of place(state.val))
-      parts.push(svg("circle", { class: "minigpt-curve-point", cx, cy, r: 4 }));
-    chart.setAttribute("width", width);
-    chart.setAttribute("height", HEIGHT);
-    chart.replaceChildren(...parts);
+  function drawChart(state, width, label) {
+    const marks = (range, most) => ticks(...range, most).map((value) => [value, String(value)]);
+    const steps = Math.max(2, Math.floor(width / 110));
+    chart.draw({
+      width, height: HEIGHT, label,
+      x: { range: state.steps, ticks: marks(state.steps, steps), label: "training step" },
+      y: { range: state.losses, ticks: marks(state.losses, 6), label: "loss (nats per token)" },
+      levels: Object.values(get("references")).map((value, i) =>
+        ({ value, dash: DASHES[i % DASHES.length] })),
+      lines: ["train", "smooth", "val"].map((name) => ({ points: state[name],
+        look: `minigpt-curve-${name}`, name: `curve-${name}`, dots: name === "val" })),
+    });
   }
 
   const numberOf = (points) => (points.length ? points.at(-1)[1].toFixed(3) : "–");
@@ -130,7 +98,7 @@ function build({ model, controls, picture, say }) {
       entry("minigpt-curve-smooth", "", `training ${numberOf(state.smooth)}`),
       entry("minigpt-curve-val", "7 4", `validation ${numberOf(state.val)}`),
       ...Object.entries(get("references")).map(([name, loss], i) =>
-        entry("minigpt-reference", DASHES[i % DASHES.length], `${name} ${loss.toFixed(2)}`)));
+        entry("minigpt-level", DASHES[i % DASHES.length], `${name} ${loss.toFixed(2)}`)));
   }
 
   function drawSamples(texts) {
@@ -146,18 +114,17 @@ function build({ model, controls, picture, say }) {
     const [step, first, last] = ["step", "first_step", "last_step"].map(get);
     progress.value = (step - first) / (last - first);
     setText(inWords, progressInWords({ status, step, first, last, secondsAStep: get("seconds_a_step") }));
-    drawButtons(status);
+    drawButtons({ status, step, last, inCell: get("in_cell"), reachable: get("reachable") });
     const chartWidth = beside ? Math.floor(width * 0.6) : width;
     left.style.width = `${chartWidth}px`;
-    drawChart(state, chartWidth);
+    drawChart(state, chartWidth, `Loss against training step: after ${step} of ${last} steps `
+      + `training ${numberOf(state.smooth)}, validation ${numberOf(state.val)}`);
     drawLegend(state);
     drawSamples(get("samples"));
-    chart.setAttribute("aria-label", `Loss against training step: after ${step} of ${last} steps `
-      + `training ${numberOf(state.smooth)}, validation ${numberOf(state.val)}`);
     const hints = {
       ready: "Press Train to begin.",
-      running: get("in_cell") ? "A cell is training. The notebook's stop button ■ ends it and "
-        + "loses nothing." : "",
+      running: get("in_cell") ? `A cell is training. ${get("reachable") ? "Stop, or the" : "The"} `
+        + "notebook's stop button ■, ends it and loses nothing." : "",
       paused: "Paused. Resume goes on from here.",
       stopped: "Stopped. What was learnt is kept; Train on goes on from here.",
       done: "Done.",

@@ -2,10 +2,13 @@
 
 Two ways to train, with the same steps and the same numbers:
 
-- ``run()`` trains inside the cell that calls it, and the cell ends when training ends. The page
-  cannot reach a kernel whose cell is running, so the notebook's own stop button is the one to use.
+- ``run()`` trains inside the cell that calls it, and the cell ends when training ends. Not every
+  page reaches a kernel whose cell is running; where it does (JupyterLab and Notebook 7 with
+  ipykernel 7), *Pause*, *Resume* and *Stop* work, elsewhere the notebook's own stop button does.
 - ``start()``, or the button in the page, trains in a thread of its own. The kernel stays free, so
-  *Pause*, *Resume* and *Stop* in the page work, and so do other cells.
+  the buttons in the page work everywhere, and so do other cells.
+
+A cell that is run again makes a new dashboard: it stops the run of the old one.
 """
 
 from __future__ import annotations
@@ -14,23 +17,26 @@ import contextvars
 import math
 import threading
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import traitlets
+from IPython import get_ipython
 
 from minigpt_helpers.generation import generate
 from minigpt_helpers.plots import curves, loss_curve, smooth
 from minigpt_helpers.text import check_rng
 from minigpt_helpers.training import AdamW, History, TrainingState, train
-from minigpt_helpers.widgets._base import HERE, TeachingWidget, bundle
+from minigpt_helpers.widgets._base import TeachingWidget, bundle, style_sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_POINTS = 300  # a curve has fewer pixels than a long run has steps
 SECONDS_BETWEEN_PICTURES = 0.15
+SECONDS_TO_STOP = 10  # how long to wait for the end of a step
 SAMPLE_SEED = 5
 
 
@@ -59,6 +65,12 @@ def dashboard_state(
     }
 
 
+def running_cell() -> str | None:
+    """The name that the front end gives to the cell that is running; None where it gives none."""
+    message = getattr(get_ipython(), "parent_header", None) or {}
+    return message.get("metadata", {}).get("cellId")
+
+
 class TrainingDashboard(TeachingWidget):
     """Progress, time left, live losses and samples of a training run; pause, resume and stop.
 
@@ -70,13 +82,19 @@ class TrainingDashboard(TeachingWidget):
     with a ``tokenizer`` one is written before the first step, every ``sample_every`` steps and
     after the last, always from the same ``prompt`` and the same seed. ``references`` are
     horizontal lines, ``{"bigram": 2.2}``; without any there is the uniform guess, ``ln V``.
+
+    A background run of an older dashboard is stopped by a new one for the same model, or from the
+    same notebook cell.
     """
 
+    _made: weakref.WeakSet[TrainingDashboard] = weakref.WeakSet()
+    _way: contextvars.Context | None = None  # the context in which the page last spoke
     _esm = bundle("training_dashboard.js")
-    _css = TeachingWidget._css + (HERE / "training_dashboard.css").read_text(encoding="utf-8")
+    _css = style_sheet("TrainingDashboard", "_chart.css", "training_dashboard.css")
 
     status = traitlets.Unicode("ready").tag(sync=True)  # running, paused, stopped, done, failed
-    in_cell = traitlets.Bool(False).tag(sync=True)  # a cell is training: the page can't reach us
+    in_cell = traitlets.Bool(False).tag(sync=True)  # a cell is training
+    reachable = traitlets.Bool(False).tag(sync=True)  # and the page can reach us all the same
     step = traitlets.Int(0).tag(sync=True)
     first_step = traitlets.Int(0).tag(sync=True)
     last_step = traitlets.Int(0).tag(sync=True)
@@ -105,6 +123,8 @@ class TrainingDashboard(TeachingWidget):
         self._busy = threading.Lock()
         self._stop = threading.Event()
         self._go_on = threading.Event()
+        self._cell = running_cell()
+        self._stop_older_runs()
         done = self.optimizer.num_steps
         super().__init__(
             step=done, first_step=done, last_step=done + steps,
@@ -112,17 +132,25 @@ class TrainingDashboard(TeachingWidget):
         )
         self.state = dashboard_state(self.history, self.last_step, self.references)
         self.on_msg(self._on_click)
+        self._made.add(self)
+
+    def _stop_older_runs(self) -> None:
+        for older in list(self._made):
+            same_cell = self._cell is not None and older._cell == self._cell
+            if (same_cell or older.model is self.model) and not older.wait(0):
+                older.stop()
+                older.wait(SECONDS_TO_STOP)
 
     # ---- what the reader calls ------------------------------------------------------------------
 
     def run(self, steps: int | None = None) -> History:
         """Train in this cell: the steps that are left, or ``steps`` more; returns all so far.
 
-        The notebook's stop button ends it early and loses nothing. A run that diverges raises
+        The notebook's stop button, or *Stop*, ends it early and loses nothing. A run that diverges raises
         ``DivergenceError``; a second run while one is under way is a ``ValueError``.
         """
         self._claim(steps)
-        self.in_cell = True
+        self.reachable, self.in_cell = False, True
         try:
             self._train()
         finally:
@@ -132,9 +160,7 @@ class TrainingDashboard(TeachingWidget):
     def start(self, steps: int | None = None) -> None:
         """The same in a thread of its own; returns at once. ``pause()``, ``resume()``, ``stop()``."""
         self._claim(steps)
-        # With the context of the click, answers to the page go the way that the click came.
-        work = contextvars.copy_context().run
-        self._thread = threading.Thread(target=work, args=(self._train_quietly,), daemon=True)
+        self._thread = threading.Thread(target=self._train_quietly, daemon=True)
         self._thread.start()
 
     def pause(self) -> None:
@@ -242,12 +268,27 @@ class TrainingDashboard(TeachingWidget):
             self.state = dashboard_state(self.history, self.last_step, self.references)
 
     def _on_click(self, _widget, message: dict, _buffers) -> None:
-        """What the buttons send. Clicks that no longer fit (the run just ended) do nothing."""
+        """What the page sends. Clicks that no longer fit (the run just ended) do nothing."""
+        self._way = contextvars.copy_context()
         command = message.get("command") if isinstance(message, dict) else None
-        if command == "start" and not self._busy.locked() and self.step < self.last_step:
+        if command == "knock" and self.in_cell:
+            self.reachable = True  # heard while the cell is running
+        elif command == "start" and not self._busy.locked() and self.step < self.last_step:
             self.start()
-        elif command in ("pause", "resume", "stop") and self._busy.locked() and not self.in_cell:
+        elif command in ("pause", "resume", "stop") and self._busy.locked():
             getattr(self, command)()
+
+    def send_state(self, key=None) -> None:
+        """Sends traits to the page, the way that its last message came.
+
+        ipykernel handles what the page says next in the thread that spoke to it last. That must
+        not be the one that is busy with a training cell, or nobody hears *Stop*.
+        """
+        send = super().send_state
+        if self._way is None:
+            send(key)
+        else:
+            self._way.copy().run(send, key)
 
     def still(self) -> tuple[Figure, str]:
         """The losses so far; before the first step the empty axes with the reference lines."""

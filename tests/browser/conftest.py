@@ -44,21 +44,31 @@ def work_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def lab(browser, work_folder, tmp_path_factory) -> Iterator[Server]:
-    server = Server(work_folder, tmp_path_factory.mktemp("jupyter"))
-    yield server
-    server.stop()
+def server(browser, work_folder, tmp_path_factory) -> Iterator[Callable[[str], Server]]:
+    """`server(front_end)`: one for each front end, started when it is first asked for."""
+    servers: dict[str, Server] = {}
+
+    def of(front_end: str) -> Server:
+        if front_end not in servers:
+            servers[front_end] = Server(work_folder, tmp_path_factory.mktemp(front_end), front_end)
+        return servers[front_end]
+
+    yield of
+    for one in servers.values():
+        one.stop()
 
 
 @pytest.fixture(scope="module")
-def open_notebook(context, lab) -> Iterator[Callable[..., NotebookPage]]:
+def open_notebook(context, server) -> Iterator[Callable[..., NotebookPage]]:
     """`open_notebook(name)` opens a notebook of the work folder; `cells` writes it first."""
     pages: list[NotebookPage] = []
 
-    def open_it(name: str, cells: list[str] | None = None) -> NotebookPage:
+    def open_it(
+        name: str, cells: list[str] | None = None, front_end: str = "jupyterlab"
+    ) -> NotebookPage:
         if cells is not None:
-            write_notebook(lab.folder / name, cells)
-        pages.append(NotebookPage(lab, context, name))
+            write_notebook(server(front_end).folder / name, cells)
+        pages.append(NotebookPage(server(front_end), context, name))
         return pages[-1]
 
     yield open_it

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import nbformat
-from playwright.sync_api import BrowserContext, Locator, Page
+from playwright.sync_api import BrowserContext, Error, Locator, Page
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "build" / "screenshots"
@@ -25,6 +25,17 @@ SETTINGS = {
 }
 
 
+# The environment of the tests also holds tools for teachers. Students have none of them, so these
+# servers are without their server extensions and without their part in the page.
+CONFIG = {
+    "jupyter_server_config.json": {"ServerApp": {"jpserver_extensions": {
+        f"nbgrader.server_extensions.{name}": False
+        for name in ("formgrader", "validate_assignment", "assignment_list", "course_list")
+    }}},
+    "labconfig/page_config.json": {"disabledExtensions": {"@jupyter/nbgrader": True}},
+}
+
+
 class Server:
     """JupyterLab (or another front end) over `folder`, with settings of its own and no token."""
 
@@ -32,6 +43,10 @@ class Server:
         self.folder, self.front_end = folder, front_end
         for name, values in SETTINGS.items():
             path = private / "settings" / f"{name}.jupyterlab-settings"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(values), encoding="utf-8")
+        for name, values in CONFIG.items():
+            path = private / "config" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(values), encoding="utf-8")
         env = {
@@ -114,14 +129,37 @@ class NotebookPage:
         self.page: Page = context.new_page()
         self.page.on("request", lambda request: check_host(request.url))
         self.page.on("websocket", lambda socket: check_host(socket.url))
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("pageerror", self._note_exception)
         self.page.on("console", self._note)
         self.page.goto(server.address(notebook))
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Wait until the notebook is there and its kernel has nothing to do."""
         self.page.wait_for_function("() => window.jupyterapp !== undefined")
         self.page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell")
         self.page.wait_for_function(
             "() => jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
         )
+
+    def reload(self) -> None:
+        """Load the page anew; the kernel runs on."""
+        self.page.reload()
+        self.wait_until_ready()
+
+    def _note_exception(self, error: Error) -> None:
+        """Notes an exception that nobody caught, but for one of Notebook 7's own.
+
+        Its shortcuts plugin hears that settings of other plugins are loaded and looks at its own,
+        which are not there yet. Seen with Notebook 7.6 in an empty notebook too, with no widget,
+        no kernel output, no settings and all other extensions switched off; the stack holds only
+        Notebook 7's own script.
+        """
+        places = [line for line in error.stack.splitlines() if line.lstrip().startswith("at ")]
+        own = all("/static/notebook/notebook_core." in p or "Promise.all" in p for p in places)
+        known = error.message == "Cannot read properties of undefined (reading 'schema')"
+        if not (known and places and own):
+            self.errors.append(error.stack or str(error))
 
     def _note(self, message) -> None:
         if message.type == "error":
@@ -177,12 +215,16 @@ class NotebookPage:
         return path
 
     def dark(self, on: bool = True) -> None:
-        """Change the theme and wait until it is in force."""
+        """Change the theme and wait until it is in force.
+
+        JupyterLab stumbles over its own splash screen if the next change comes before it is gone.
+        """
         theme = "JupyterLab Dark" if on else "JupyterLab Light"
         self.page.evaluate(
             "(theme) => jupyterapp.commands.execute('apputils:change-theme', { theme })", theme
         )
         self.page.wait_for_selector(f"body[data-jp-theme-name='{theme}']", state="attached")
+        self.page.wait_for_selector("#jupyterlab-splash", state="detached")
 
     def python(self, code: str) -> str:
         """Run `code` in the notebook's kernel and return what it prints."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from browser import agree as shows
 
 CELLS = [
     """\
@@ -40,24 +41,7 @@ def live(page):
 
 
 def agree(page, live, **traits):
-    """Wait until the kernel has these traits and the page shows what the pure function gives."""
-
-    def check():
-        kernel = page.kernel(
-            f"[[getattr(explorer, name) for name in {list(traits)}], explorer.tokens, "
-            "explorer.length, explorer.state()['weights'][min(explorer.row, explorer.length - 1)]"
-            ".tolist()]"
-        )
-        assert dict(zip(traits, kernel[0])) == traits
-        items = live.get_by_test_id("row-weights").locator("li")
-        shown = items.evaluate_all("(items) => items.map((item) => Number(item.dataset.weight))")
-        texts = items.evaluate_all("(items) => items.map((item) => item.lastChild.textContent)")
-        assert shown == pytest.approx(kernel[3], rel=1e-12, abs=1e-300)
-        assert [float(text) for text in texts] == pytest.approx(kernel[3], abs=0.00051)
-        glyphs = items.evaluate_all("(items) => items.map((item) => item.firstChild.textContent)")
-        assert "".join(glyphs).replace("␣", " ") == "".join(kernel[1][: kernel[2]])
-
-    page.until(check)
+    shows.attention_mask(page, live, "explorer", **traits)
 
 
 def pictures(page, live):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from browser import agree as shows
 
 CELLS = [
     """\
@@ -38,32 +39,7 @@ def live(page):
 
 
 def agree(page, live, shown_row=None, **traits):
-    """Wait until the kernel has these traits and the page shows what the pure function gives.
-
-    `shown_row` is the row under the mouse, if it is not the selected one.
-    """
-
-    def check():
-        row = "viewer.row" if shown_row is None else shown_row
-        kernel = page.kernel(
-            f"[[getattr(viewer, name) for name in {list(traits)}], viewer.tokens, "
-            f"viewer.state()['map'][{row}].tolist(), {row}]"
-        )
-        assert dict(zip(traits, kernel[0])) == traits
-        tokens, weights, at = kernel[1:]
-        boxes = live.get_by_test_id("text-arcs").locator("rect")
-        drawn = boxes.evaluate_all("(boxes) => boxes.map((box) => Number(box.dataset.weight))")
-        assert drawn == pytest.approx(weights, rel=1e-12, abs=1e-15)
-        items = live.get_by_test_id("strongest").locator("li:not([hidden])").evaluate_all(
-            "(items) => items.map((item) => [Number(item.dataset.place), item.innerText])"
-        )
-        order = sorted(range(at + 1), key=lambda place: (-weights[place], place))[:8]
-        assert [place for place, _ in items] == order
-        for place, text in items:
-            name = "space" if tokens[place] == " " else f'"{tokens[place]}"'
-            assert text.split() == [f"{weights[place]:.3f}", *name.split(), "(position", f"{place})"]
-
-    page.until(check)
+    shows.attention_viewer(page, live, "viewer", shown_row, **traits)
 
 
 def pixels(page, live):

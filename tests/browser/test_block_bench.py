@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from itertools import product
 
 import pytest
+from browser import agree as shows
 
-from minigpt_helpers.widgets.block_bench import (
-    PARTS,
-    bench_axes,
-    bench_in_words,
-    bench_state,
-    load_results,
-)
+from minigpt_helpers.widgets.block_bench import PARTS
 
 CELLS = ["from minigpt_helpers.widgets import BlockBench\nbench = BlockBench()", "bench"]
 LABELS = ["residual", "layer norm", "positions", "causal mask"]
@@ -38,39 +32,7 @@ def live(page):
 
 
 def agree(page, live, parts):
-    """Wait until kernel, switches, curves, numbers and sentence are those of these parts."""
-    state = bench_state(load_results(), **parts)
-
-    def check():
-        assert page.kernel("bench.parts()") == parts
-        for name, on in parts.items():
-            assert live.get_by_test_id(name).is_checked() == on
-        for test_id, expected in [
-            ("start-loss", f"{state['start_loss']:.2f}"), ("train-loss", f"{state['train_loss']:.2f}"),
-            ("writing-loss", f"{state['writing_loss']:.2f}"),
-            ("own-share", f"{100 * state['own_share'][-1]:.1f} %"), ("sample", state["sample"]),
-            ("line", bench_in_words(state, parts)),
-        ]:
-            assert live.get_by_test_id(test_id).text_content() == expected
-        for name in ("activations", "gradients", "curve"):
-            whole, own = live.get_by_test_id(f"chart-{name}").locator("polyline").all()
-            assert heights(whole) == pytest.approx(places(state["whole"][name], name), abs=0.02)
-            assert heights(own) == pytest.approx(places(state[name], name), abs=0.02)
-
-    page.until(check)
-
-
-def heights(line):
-    """Where the points of a line lie, from 0 at the bottom of the chart to 1 at its top."""
-    points = line.get_attribute("points").split()
-    return [(198 - float(point.split(",")[1])) / 190 for point in points]
-
-
-def places(values, name):
-    low, high = bench_axes(load_results())[name]
-    if name == "curve":
-        return [min(max((value - low) / (high - low), 0), 1) for value in values]
-    return [math.log(value / low) / math.log(high / low) for value in values]
+    shows.block_bench(page, live, "bench", **parts)
 
 
 def look(page, live):

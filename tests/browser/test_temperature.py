@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from browser import agree as shows
 
 CELLS = [
     """\
@@ -38,43 +39,7 @@ def live(page):
 
 
 def agree(page, live, **traits):
-    """Wait until the kernel has these traits and the page shows what the pure function gives."""
-
-    def check():
-        kernel = page.kernel(
-            f"[[getattr(explorer, name) for name in {list(traits)}], explorer.chars, "
-            "{key: getattr(value, 'tolist', lambda: value)() "
-            "for key, value in explorer.state().items()}, explorer.counts]"
-        )
-        assert dict(zip(traits, kernel[0])) == traits
-        chars, state, counts = kernel[1:]
-        probs, order = state["probs"], state["order"]
-        groups = [[token] for token in order[:15]] + [order[15:]]
-        expected = [sum(probs[token] for token in group) for group in groups]
-        bars = live.get_by_test_id("bars").locator("li").evaluate_all(
-            """(bars) => bars.map((bar) => ({ prob: Number(bar.dataset.prob),
-                count: bar.dataset.count, text: bar.children[0].textContent,
-                token: bar.children[2].textContent,
-                height: bar.querySelector('i').getBoundingClientRect().height }))"""
-        )
-        assert [bar["prob"] for bar in bars] == pytest.approx(expected, rel=1e-12, abs=1e-15)
-        assert [float(bar["text"]) for bar in bars] == pytest.approx(expected, abs=0.00051)
-        assert [bar["height"] for bar in bars] == pytest.approx(
-            [230 * p for p in expected], abs=1.5
-        )
-        names = [chars[group[0]].replace(" ", "␣") for group in groups[:15]] + ["rest"]
-        assert [bar["token"] for bar in bars] == names
-        drawn = [str(sum(counts[token] for token in group)) if counts else "" for group in groups]
-        assert [bar["count"] for bar in bars] == drawn
-        entropy = live.get_by_test_id("entropy").text_content()
-        nats, bits = float(entropy.split()[0]), float(entropy.split()[3])
-        assert nats == pytest.approx(state["entropy"], abs=0.00051)
-        assert bits == pytest.approx(state["entropy"] / 0.6931471805599453, abs=0.00051)
-        greedy = chars[state["greedy"]]
-        said = "space" if greedy == " " else f'"{greedy}"'
-        assert live.get_by_test_id("greedy").text_content() == said
-
-    page.until(check)
+    shows.temperature(page, live, "explorer", **traits)
 
 
 def look(page, live):

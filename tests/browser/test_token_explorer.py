@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from browser import agree as shows
 
-from minigpt_helpers import CharTokenizer
-from minigpt_helpers.widgets.token_explorer import (
-    LONGEST,
-    counts_in_words,
-    token_in_words,
-    token_state,
-)
+from minigpt_helpers.widgets.token_explorer import LONGEST
 
 TEXT = "the cat sat on\nthe mat"
-CHARS = CharTokenizer.from_text(TEXT).chars
 CELL = f"""\
 from minigpt_helpers import CharTokenizer
 from minigpt_helpers.widgets import TokenExplorer
@@ -44,22 +38,8 @@ def live(page):
 
 
 def wait_for(page, widget, text: str, selected: int | None = None) -> None:
-    """Wait until ids, counts, boxes and sentence are those of `text`, as Python computes them."""
-    state = token_state(text, CHARS)
-    ids = [int(i) for i in state["ids"]]
-    line = None if selected is None else token_in_words(text, state["ids"], selected)
-    page.page.wait_for_function(
-        """([root, ids, counts, line]) => {
-            const at = (name) => root.querySelector(`[data-testid="${name}"]`).textContent;
-            const boxes = [...root.querySelectorAll('[role="option"]')];
-            const drawn = boxes.map((box) => Number(box.dataset.id));
-            const chosen = boxes.filter((box) => box.getAttribute('aria-selected') === 'true');
-            return at('counts') === counts && JSON.stringify(drawn) === JSON.stringify(ids)
-                && (line === null || (at('line') === line && chosen.length === 1));
-        }""",
-        arg=[widget.element_handle(), ids[:LONGEST], counts_in_words(state, len(CHARS)), line],
-        timeout=10_000,
-    )
+    shows.tokens(page, widget, "explorer", text=text,
+                 **({} if selected is None else {"selected": selected}))
 
 
 def test_the_first_state(page, live):

@@ -1,9 +1,10 @@
 """The training dashboard in JupyterLab: a run in the background obeys the buttons, one in a cell
-the notebook's stop button; whatever ends it, the model keeps what it has learnt."""
+also the notebook's stop button; whatever ends it, the model keeps what it has learnt."""
 
 from __future__ import annotations
 
 import pytest
+from browser import agree
 
 CELLS = [
     """\
@@ -35,10 +36,10 @@ def page(open_notebook):
 
 @pytest.fixture
 def live(page):
-    """The widget with no run under way."""
+    """The widget with no run under way and many steps to go."""
     live = page.page.get_by_test_id("TrainingDashboard")
     live.scroll_into_view_if_needed()
-    page.python("dashboard.stop(); dashboard.wait()")
+    page.python("dashboard.stop(); dashboard.wait(); dashboard.last_step = dashboard.step + 100_000")
     page.until(lambda: shows(live, "ready", "stopped", "done"))
     return live
 
@@ -61,7 +62,7 @@ def enabled(live):
 
 
 def test_the_buttons_train_pause_resume_and_stop(page, live):
-    assert enabled(live) == ["start"]
+    page.until(lambda: hears(live, "start"))
     press(live, "start")
     before = page.until(lambda: shows(live, "running"))
     page.until(lambda: moves(live, beyond=before))
@@ -109,7 +110,7 @@ def test_the_buttons_are_heard_while_a_cell_runs(page, live):
     assert page.page.evaluate("window.busy"), "the cell had ended: this test has shown nothing"
 
 
-def test_a_run_in_a_cell_is_ended_by_the_notebooks_stop_button(page, live):
+def train_in_a_cell(page, live):
     page.page.evaluate(
         """() => {
             const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
@@ -118,12 +119,37 @@ def test_a_run_in_a_cell_is_ended_by_the_notebooks_stop_button(page, live):
     )
     before = page.until(lambda: shows(live, "running"))
     page.until(lambda: moves(live, beyond=before))
-    assert enabled(live) == []
+
+
+def cell_ended_well(page):
+    assert page.page.evaluate("async () => (await window.ended).content.status") == "ok"
+
+
+def test_a_run_in_a_cell_is_ended_by_the_notebooks_stop_button(page, live):
+    train_in_a_cell(page, live)
     assert "stop button" in live.get_by_test_id("line").inner_text()
     page.page.evaluate("() => jupyterapp.commands.execute('notebook:interrupt-kernel')")
-    assert page.page.evaluate("async () => (await window.ended).content.status") == "ok"
+    cell_ended_well(page)
     stopped = page.until(lambda: shows(live, "stopped"))
     assert page.kernel("history.steps[-1]") == stopped
+
+
+def test_a_run_in_a_cell_hears_the_buttons_too(page, live):
+    train_in_a_cell(page, live)
+    page.until(lambda: hears(live, "pause", "stop"))
+    press(live, "pause")
+    page.until(lambda: shows(live, "paused"), seconds=4)
+    assert page.page.evaluate("Promise.race([window.ended, 'still running'])") == "still running"
+    press(live, "resume")
+    page.until(lambda: shows(live, "running"))
+    press(live, "stop")
+    cell_ended_well(page)
+    stopped = page.until(lambda: shows(live, "stopped"))
+    assert page.kernel("history.steps[-1]") == stopped
+
+
+def hears(live, *names):
+    assert enabled(live) == list(names)
 
 
 def test_the_buttons_by_keyboard(page, live):
@@ -148,23 +174,7 @@ def test_the_buttons_by_keyboard(page, live):
 def test_the_curves_are_what_was_measured(page, live):
     page.python("dashboard.run(3)")
     page.python("dashboard.run(2)")  # a short run, so that every step of it is in the picture
-
-    def check():
-        state, shown = page.kernel("[dashboard.state, dashboard.samples]")
-        for name in ("train", "smooth", "val"):
-            points = live.get_by_test_id(f"curve-{name}").get_attribute("points").split()
-            pairs = [tuple(map(float, point.split(","))) for point in points]
-            assert len(pairs) == len(state[name])
-            for (x, y), (step, loss) in zip(pairs, state[name]):
-                width = float(live.get_by_test_id("chart").get_attribute("width"))
-                first, last = state["steps"]
-                top = state["losses"][1]
-                assert x == pytest.approx(52 + (width - 78) * (step - first) / (last - first), abs=0.02)
-                assert y == pytest.approx(14 + 272 * (1 - min(loss, top) / top), abs=0.02)
-        texts = live.get_by_test_id("samples").locator("pre").all_text_contents()
-        assert texts == [text for _, text in reversed(shown)]
-
-    page.until(check)
+    agree.dashboard(page, live, "dashboard", status="done")
 
 
 def test_in_the_dark_theme(page, live):
@@ -175,3 +185,27 @@ def test_in_the_dark_theme(page, live):
     )
     page.dark(False)
     assert colours[0] != colours[1]
+
+
+def test_a_page_that_is_loaded_anew_shows_the_run_again(page, live):
+    press(live, "start")
+    before = page.until(lambda: shows(live, "running"))
+    page.page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
+    page.reload()
+    live = page.page.get_by_test_id("TrainingDashboard")
+    live.wait_for()
+    page.until(lambda: moves(live, beyond=before), seconds=30)
+    press(live, "pause")
+    page.until(lambda: shows(live, "paused"))
+    press(live, "stop")
+    page.until(lambda: shows(live, "stopped"))
+
+
+def test_its_cells_run_again_stop_the_run_and_leave_one_picture(page, live):
+    press(live, "start")
+    page.until(lambda: shows(live, "running"))
+    page.python("older = dashboard")
+    page.run_all()
+    page.until(lambda: shows(live, "ready"))
+    assert page.page.get_by_test_id("TrainingDashboard").count() == 1
+    assert page.kernel("[older.status, older.wait(0), dashboard is older]") == ["stopped", True, False]
