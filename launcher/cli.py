@@ -57,6 +57,11 @@ COMMANDS = {
         "measure speed, memory and quality, beside PyTorch if it is there; the figures go to\n"
         "build/bench/ (--help: parts and options)",
     ),
+    "grade": Command(
+        sets.grade, "FOLDER [--out FOLDER] [--help]",
+        "for teachers: grade the problem sets that students handed in; see GRADING.md\n"
+        "(--help: all options)",
+    ),
     "problems": Command(
         sets.make_problems, "[--check] [NAME]...",
         "for maintainers: make notebooks/problems/ from notebooks/solutions/, without solutions\n"

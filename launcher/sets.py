@@ -44,3 +44,10 @@ def make_problems(place: Place, arguments: list[str]) -> int:
         [str(place.python), "-m", "launcher.problems", *options, *map(str, chosen)],
         cwd=place.root, env=place.child_env(),
     )
+
+
+def grade(place: Place, arguments: list[str]) -> int:
+    """``grade FOLDER [options]``; paths are seen from the folder you are in."""
+    prepare(place, "teaching")
+    command = [str(place.python), "-P", "-m", "launcher.grading", *arguments]
+    return subprocess.call(command, env=place.child_env())
