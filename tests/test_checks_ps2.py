@@ -1,0 +1,447 @@
+"""Problem set 2's checks accept right solutions of every style and refuse wrong ones, with a hint."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from minigpt_helpers import Tensor, checks, cross_entropy_loss
+
+SEEDS = [0, 1, 2, 3, 4, 20817]
+
+
+# ---- right solutions: paper, maximum, measured gradients ----
+
+
+def paper(a, b):
+    s = a * b + a
+    return 2 * s * (b + 1), 2 * s * a + 1
+
+
+def paper_by_tensors(a, b):
+    a, b = Tensor(a), Tensor(b)
+    s = a * b + a
+    (s * s + b).backward()
+    return [a.grad, b.grad]
+
+
+def fit(grad, shape):
+    while grad.ndim > len(shape):
+        grad = grad.sum(axis=0)
+    for axis, size in enumerate(shape):
+        if size == 1:
+            grad = grad.sum(axis=axis, keepdims=True)
+    return grad
+
+
+def maximum_from_op(x, y):
+    larger = x.data > y.data
+
+    def rule(grad):
+        return fit(grad * larger, x.shape), fit(grad * ~larger, y.shape)
+
+    return Tensor.from_op(np.maximum(x.data, y.data), (x, y), rule)
+
+
+def maximum_masked(x, y, name="maximum"):
+    return x * (x.data >= y.data) + y * (x.data < y.data)
+
+
+def gradient_by_index(f, x, h=1e-5):
+    grad = np.zeros(x.shape)
+    for place in np.ndindex(x.shape):
+        up, down = x.astype(float), x.astype(float)
+        up[place] += h
+        down[place] -= h
+        grad[place] = (f(up) - f(down)) / (2 * h)
+    return grad
+
+
+def gradient_by_unit_steps(f, x):
+    steps = np.eye(x.size).reshape(x.size, *x.shape) * 1e-6
+    slopes = [(f(x + step) - f(x - step)) / 2e-6 for step in steps]
+    return np.reshape(slopes, x.shape)
+
+
+def gradient_flat_copy(f, x):
+    flat, result = [float(v) for v in np.ravel(x)], []
+    for i, old in enumerate(flat):
+        values = []
+        for moved in (old + 1e-4, old - 1e-4):
+            flat[i] = moved
+            values.append(f(np.array(flat).reshape(np.shape(x))))
+        flat[i] = old
+        result.append((values[0] - values[1]) / 2e-4)
+    return np.array(result).reshape(np.shape(x)).tolist()
+
+
+# ---- walks ----
+
+
+def parents_first(result):
+    """A depth-first order without calls inside calls."""
+    order, seen, stack = [], set(), [(result, False)]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack.extend((parent, False) for parent in node.parents)
+    return order
+
+
+def backward_depth_first(result):
+    result.grad = 1.0
+    for node in reversed(parents_first(result)):
+        for parent, slope in zip(node.parents, node.slopes):
+            parent.grad += slope * node.grad
+
+
+def backward_counting_uses(result):
+    uses, found, todo = {}, {result}, [result]
+    while todo:
+        for parent in todo.pop().parents:
+            uses[parent] = uses.get(parent, 0) + 1
+            if parent not in found:
+                found.add(parent)
+                todo.append(parent)
+    for node in found:
+        node.grad = 0.0
+    result.grad = 1.0
+    ready = [result]
+    while ready:
+        node = ready.pop()
+        for parent, slope in zip(node.parents, node.slopes):
+            parent.grad = parent.grad + node.grad * slope
+            uses[parent] -= 1
+            if uses[parent] == 0:
+                ready.append(parent)
+
+
+def backward_by_depth(result):
+    """Each node as deep as its longest path from the result."""
+    depth = {}
+    for node in parents_first(result):
+        depth[node] = 1 + max((depth[parent] for parent in node.parents), default=0)
+    result.grad = 1
+    for node in sorted(depth, key=depth.get, reverse=True):
+        for i, parent in enumerate(node.parents):
+            parent.grad += node.slopes[i] * node.grad
+
+
+# ---- learning, counting nodes ----
+
+
+def learn(ids, vocab_size, lr=5.0, steps=400, zero=True, sign=-1.0, shift=1, start=0.0):
+    W = Tensor(np.full((vocab_size, vocab_size), start))
+    x, y = np.array(ids[: len(ids) - shift]), np.array(ids[shift:])
+    for _ in range(steps):
+        loss = cross_entropy_loss(W[x], y)
+        if zero:
+            W.grad = 0.0
+        loss.backward()
+        W.data = W.data + sign * lr * W.grad
+    return W
+
+
+def learn_by_hand(ids, vocab_size):
+    """The fused rule of the lesson, p - onehot, on the counts of the pairs."""
+    counts = np.zeros((vocab_size, vocab_size))
+    for a, b in zip(ids, ids[1:]):
+        counts[a][b] += 1
+    logits = np.random.default_rng(0).normal(size=counts.shape)
+    for _ in range(1000):
+        p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        logits = logits - 4 * (p * counts.sum(1, keepdims=True) - counts) / (len(ids) - 1)
+    return logits.tolist()
+
+
+def learn_one_hot(ids, vocab_size):
+    eye = np.eye(vocab_size)
+    W = Tensor(np.zeros((vocab_size, vocab_size)))
+    for _ in range(300):
+        scores = (Tensor(eye[ids[:-1]]) @ W).exp()
+        probs = scores / scores.sum(axis=1, keepdims=True)
+        loss = -(probs * eye[ids[1:]]).sum(axis=1).log().mean()
+        W.grad = 0.0
+        loss.backward()
+        W.data -= 6.0 * W.grad
+    return W.data
+
+
+def nodes(N, K, M):
+    return N * K + K * M + N * M * (2 * K + 1) - 1
+
+
+def nodes_in_words(N, K, M):
+    products, sums, tanhs = N * M * K, N * M * (K - 1), N * M
+    return np.int64(N * K + K * M + products + sums + tanhs + N * M - 1)
+
+
+RIGHT = [
+    (checks.ps2_paper_gradients, (paper,)),
+    (checks.ps2_paper_gradients, (paper_by_tensors,)),
+    (checks.ps2_paper_gradients, (lambda a, b: np.array([2 * a * (b + 1) ** 2,
+                                                         2 * a * a * (b + 1) + 1]),)),
+    (checks.ps2_maximum_node, (maximum_from_op,)),
+    (checks.ps2_maximum_node, (maximum_masked,)),
+    (checks.ps2_maximum_node, (lambda x, y: x + (y - x).relu(),)),
+    (checks.ps2_numerical_gradient, (gradient_by_index,)),
+    (checks.ps2_numerical_gradient, (gradient_by_unit_steps,)),
+    (checks.ps2_numerical_gradient, (gradient_flat_copy,)),
+    (checks.ps2_mended_backward, (backward_depth_first,)),
+    (checks.ps2_mended_backward, (backward_counting_uses,)),
+    (checks.ps2_mended_backward, (backward_by_depth,)),
+    (checks.ps2_fools_nudging, (lambda v: v.relu(), 0.0)),
+    (checks.ps2_fools_nudging, (lambda v: (v * v) ** 0.5 + v * 0.1, 3e-6)),
+    (checks.ps2_fools_nudging, (lambda v: v * v + 1e12, 1)),
+    (checks.ps2_fools_nudging, (lambda v: (v * 1e6).tanh(), np.float64(0))),
+    (checks.ps2_fools_nudging, (lambda v: (v - 2).relu() * 3, 2.000001)),
+    (checks.ps2_fools_nudging, (lambda v: v * 1e-3 + 1e9, 0.5)),
+    (checks.ps2_learn_bigram, (learn,)),
+    (checks.ps2_learn_bigram, (learn_by_hand,)),
+    (checks.ps2_learn_bigram, (learn_one_hot,)),
+    (checks.ps2_count_nodes, (nodes,)),
+    (checks.ps2_count_nodes, (nodes_in_words,)),
+    (checks.ps2_count_nodes, (lambda N, K, M: float(nodes(N, K, M)),)),
+]
+
+
+@pytest.mark.parametrize(("check", "solution"), RIGHT)
+def test_right_solutions_pass_with_every_seed(check, solution):
+    for seed in SEEDS:
+        result = check(*solution, seed=seed)
+        assert result.passed and result.score == 1, result.message
+
+
+# ---- wrong ones, each with a word of the hint that fits ----
+
+
+def maximum_with(rule, value=np.maximum):
+    def maximum(x, y):
+        larger = x.data > y.data
+        return Tensor.from_op(value(x.data, y.data), (x, y), lambda grad: rule(grad, larger, x, y))
+
+    return maximum
+
+
+def maximum_of_one_parent(x, y):
+    larger = x.data > y.data
+    return Tensor.from_op(np.maximum(x.data, y.data), (x,), lambda g: (fit(g * larger, x.shape),))
+
+
+def whole_rule(grad, larger, x, y):
+    return fit(grad, x.shape), fit(grad, y.shape)
+
+
+def gradient_all_at_once(f, x):
+    slope = (f(x + 1e-5) - f(x - 1e-5)) / 2e-5
+    return np.full(x.shape, slope)
+
+
+def gradient_whole_numbers(f, x):
+    grad, x = np.zeros(x.shape), x.copy()
+    for place in np.ndindex(x.shape):
+        old = x[place]
+        x[place] = old + 1e-5
+        up = f(x)
+        x[place] = old - 1e-5
+        grad[place] = (up - f(x)) / 2e-5
+        x[place] = old
+    return grad
+
+
+def gradient_in_place(f, x):
+    grad = np.zeros(x.shape)
+    for place in np.ndindex(x.shape):
+        x[place] += 1e-5
+        up = f(x)
+        x[place] -= 2e-5
+        grad[place] = (up - f(x)) / 2e-5
+    return grad
+
+
+def gradient_flattened(f, x):
+    flat = x.astype(float).ravel()
+    return np.array([(f(flat + step) - f(flat - step)) / 2e-5 for step in np.eye(x.size) * 1e-5])
+
+
+def gradient_rows_only(f, x):
+    return np.array([(f(x + s) - f(x - s)) / 2e-5 for s in np.eye(len(x)) * 1e-5])
+
+
+def walk(add, once, last, start=True):
+    def backward(result):
+        result.grad = 1.0 if start else 0.0
+        todo, seen = [result], set()
+        while todo:
+            node = todo.pop(-1 if last else 0)
+            if once and node in seen:
+                continue
+            seen.add(node)
+            for parent, slope in zip(node.parents, node.slopes):
+                parent.grad = slope * node.grad + (parent.grad if add else 0.0)
+                todo.append(parent)
+
+    return backward
+
+
+def backward_recursive(result):
+    order, seen = [], set()
+
+    def visit(node):
+        if node not in seen:
+            seen.add(node)
+            for parent in node.parents:
+                visit(parent)
+            order.append(node)
+
+    visit(result)
+    result.grad = 1.0
+    for node in reversed(order):
+        for parent, slope in zip(node.parents, node.slopes):
+            parent.grad += slope * node.grad
+
+
+def backward_overwriting(result):
+    result.grad = 1.0
+    for node in reversed(parents_first(result)):
+        for parent, slope in zip(node.parents, node.slopes):
+            parent.grad = slope * node.grad
+
+
+def backward_of_paths(result, share=1.0):
+    """Right, but along every path: their number doubles with each layer."""
+    result.grad += share
+    for parent, slope in zip(result.parents, result.slopes):
+        backward_of_paths(parent, share * slope)
+
+
+def learn_probs(ids, vocab_size):
+    counts = np.ones((vocab_size, vocab_size)) * 0.01
+    np.add.at(counts, (ids[:-1], ids[1:]), 1)
+    return counts / counts.sum(axis=1, keepdims=True)
+
+
+def learn_unigram(ids, vocab_size):
+    return np.tile(np.log(np.bincount(ids, minlength=vocab_size) + 0.01), (vocab_size, 1))
+
+
+def learn_zero_too_late(ids, vocab_size):
+    W = Tensor(np.zeros((vocab_size, vocab_size)))
+    for _ in range(50):
+        cross_entropy_loss(W[np.array(ids[:-1])], ids[1:]).backward()
+        W.grad = 0.0
+        W.data -= 5 * W.grad
+    return W
+
+
+WRONG = [
+    (checks.ps2_paper_gradients, (lambda a, b: paper(a, b)[::-1],), "changed places"),
+    (checks.ps2_paper_gradients, (lambda a, b: (2 * (a * b + a) * b, paper(a, b)[1]),), "twice"),
+    (checks.ps2_paper_gradients, (lambda a, b: (paper(a, b)[0], paper(a, b)[1] - 1),), "once more"),
+    (checks.ps2_paper_gradients, (lambda a, b: ((a * b + a) * (b + 1), (a * b + a) * a + 1),),
+     "s is used twice"),
+    (checks.ps2_paper_gradients, (lambda a, b: (b + 1, a + 1),), "local slopes"),
+    (checks.ps2_paper_gradients, (lambda a, b: (64.0, 33.0),), "expected"),
+    (checks.ps2_paper_gradients, (lambda a, b: 2 * (a * b + a),), "two numbers"),
+    (checks.ps2_maximum_node, (maximum_with(whole_rule),), "Both sides get"),
+    (checks.ps2_maximum_node, (maximum_with(lambda g, m, x, y: (
+        fit(g * ~m, x.shape), fit(g * m, y.shape))),), "smaller number"),
+    (checks.ps2_maximum_node, (maximum_with(lambda g, m, x, y: (g * m, g * ~m)),),
+     "shape of its parent"),
+    (checks.ps2_maximum_node, (maximum_with(lambda g, m, x, y: (
+        fit(m * 1.0, x.shape), fit(~m * 1.0, y.shape))),), "gradient that arrives"),
+    (checks.ps2_maximum_node, (maximum_with(lambda g, m, x, y: (
+        fit(g * m * x.data, x.shape), fit(g * ~m * y.data, y.shape))),), "larger number is 1"),
+    (checks.ps2_maximum_node, (maximum_with(lambda g, m, x, y: (
+        fit(g / 2, x.shape), fit(g / 2, y.shape))),), "Half to each"),
+    (checks.ps2_maximum_node, (maximum_with(whole_rule, np.minimum),), "the smaller one"),
+    (checks.ps2_maximum_node, (maximum_of_one_parent,), "among the parents"),
+    (checks.ps2_maximum_node, (lambda x, y: np.maximum(x.data, y.data),), "no Tensor"),
+    (checks.ps2_maximum_node, (lambda x, y: Tensor(np.maximum(x.data, y.data)),), "among the par"),
+    (checks.ps2_numerical_gradient, (lambda f, x: gradient_by_index(f, x) * 2,), "divide by 2"),
+    (checks.ps2_numerical_gradient, (lambda f, x: -gradient_by_index(f, x),), "sign"),
+    (checks.ps2_numerical_gradient, (gradient_all_at_once,), "at once"),
+    (checks.ps2_numerical_gradient, (gradient_whole_numbers,), "whole numbers a small step"),
+    (checks.ps2_numerical_gradient, (gradient_in_place,), "changes its input"),
+    (checks.ps2_numerical_gradient, (gradient_flattened,), "whole array"),
+    (checks.ps2_numerical_gradient, (gradient_rows_only,), "not yet"),
+    (checks.ps2_numerical_gradient, (lambda f, x: gradient_by_index(f, x, h=0.1),), "too large"),
+    (checks.ps2_numerical_gradient, (lambda f, x: gradient_by_index(f, x, h=1e-13),), "expected"),
+    (checks.ps2_numerical_gradient, (lambda f, x: gradient_by_index(f, x).ravel(),), "shape"),
+    (checks.ps2_mended_backward, (walk(False, True, True),), "overwrites"),
+    (checks.ps2_mended_backward, (walk(True, True, False),), "order is wrong"),
+    (checks.ps2_mended_backward, (walk(True, True, True),), "order is wrong"),
+    (checks.ps2_mended_backward, (backward_overwriting,), "overwrites"),
+    (checks.ps2_mended_backward, (backward_recursive,), "a list of your own"),
+    (checks.ps2_fools_nudging, (lambda v: v * v, 3.0), "agree"),
+    (checks.ps2_fools_nudging, (lambda v: v.relu(), 1.0), "agree"),
+    (checks.ps2_fools_nudging, (lambda v: v * 0 + 1, 1.0), "agree"),
+    (checks.ps2_fools_nudging, (lambda v: Tensor(v.data ** 2) + v * 0, 0.3), "backward() that is"),
+    (checks.ps2_fools_nudging, (lambda v: v.data, 0.3), "a Tensor of one number"),
+    (checks.ps2_fools_nudging, (abs, 0.0), "not yet"),
+    (checks.ps2_fools_nudging, (3.0, lambda v: v), "should be a function"),
+    (checks.ps2_fools_nudging, (lambda v: v + np.random.random(), 1.0), "depend on v alone"),
+    (checks.ps2_learn_bigram, (lambda i, V: learn(i, V, sign=1.0, lr=0.5),), "uphill"),
+    (checks.ps2_learn_bigram, (lambda i, V: learn(i, V, steps=5, lr=0.5),), "More or longer"),
+    (checks.ps2_learn_bigram, (lambda i, V: learn(i, V, shift=0),), "shifted by one"),
+    (checks.ps2_learn_bigram, (learn_probs,), "Return the logits"),
+    (checks.ps2_learn_bigram, (learn_unigram,), "rows are the same"),
+    (checks.ps2_learn_bigram, (learn_zero_too_late,), "hardly moved"),
+    (checks.ps2_learn_bigram, (lambda i, V: learn(i, V).data.T,), "on its side"),
+    (checks.ps2_learn_bigram, (lambda i, V: learn(i, V).data.ravel(),), "shape of the logits"),
+    (checks.ps2_count_nodes, (lambda N, K, M: nodes(N, K, M) - N * K - K * M,), "Values, too"),
+    (checks.ps2_count_nodes, (lambda N, K, M: nodes(N, K, M) + N * M + 1,), "K - 1 sums"),
+    (checks.ps2_count_nodes, (lambda N, K, M: N * K * M,), "What else"),
+    (checks.ps2_count_nodes, (lambda N, K, M: nodes(N, K, M) - N * M,), "its tanh"),
+    (checks.ps2_count_nodes, (lambda N, K, M: 36_865,), "draw the graph"),
+    (checks.ps2_count_nodes, (lambda N, K, M: 5,), "count for arrays"),
+]
+
+
+@pytest.mark.parametrize(("check", "solution", "hint"), WRONG)
+def test_wrong_solutions_are_refused_with_a_hint(check, solution, hint):
+    for seed in SEEDS[:3]:
+        result = check(*solution, seed=seed)
+        assert not result.passed and result.score < 1
+        assert result.message.startswith("not yet"), result.message
+        assert hint in result.message, result.message
+
+
+def test_a_walk_along_every_path_runs_out_of_time():
+    result = checks.ps2_mended_backward(backward_of_paths)
+    assert 0.5 < result.score < 1 and "ran for more than" in result.message
+
+
+@pytest.mark.parametrize("add", [True, False])
+def test_a_walk_that_hands_on_at_once_is_refused_in_time(add):
+    """It would go along every path: 2 to the power of 40."""
+    result = checks.ps2_mended_backward(walk(add=add, once=False, last=True))
+    assert not result.passed and ("order is wrong" if add else "overwrites") in result.message
+
+
+def test_a_walk_that_never_starts_is_told_so():
+    result = checks.ps2_mended_backward(walk(add=True, once=True, last=False, start=False))
+    assert result.score == 0 and "result.grad = 1.0" in result.message
+
+
+@pytest.mark.parametrize("entry", checks.catalogue("ps2"), ids=lambda entry: entry.name)
+def test_a_stub_is_not_done_yet(entry):
+    def stub(*args):
+        ...  # your code
+
+    for unfinished in [..., None, *([stub] if entry.kind == "function" else [])]:
+        result = getattr(checks, entry.name)(*[unfinished] * len(entry.takes))
+        assert result.score == 0
+        assert result.message.startswith("not done yet"), result.message
+
+
+def test_no_hint_holds_the_answer():
+    """The counterexample stays the reader's to find."""
+    message = checks.ps2_fools_nudging(lambda v: v * v, 3.0).message
+    assert "relu" not in message and "kink" not in message and math.isfinite(len(message))
