@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import footprint, generation, growth, quality, step
+from benchmarks import footprint, generation, growth, quality, step, widgets
 from benchmarks.report import Options, machine, write
 from benchmarks.sizes import SIZES
 
@@ -26,6 +26,7 @@ PARTS = {
     "import": Part(footprint.import_time, footprint.import_table, "the time of the import"),
     "kernels": Part(footprint.kernels, footprint.kernels_table, "each lesson's kernel: memory"),
     "memory": Part(footprint.memory, footprint.memory_table, "memory over 10,000 small steps"),
+    "widgets": Part(widgets.run, widgets.tables, "from a key to changed pixels in the browser"),
     "quality": Part(quality.run, quality.tables, "training on the file --text in both engines"),
 }
 

@@ -241,6 +241,8 @@ def test_bench_passes_its_options_on_and_stays_in_the_users_folder(place, monkey
     assert "cwd" not in kwargs  # my.txt lies where the command was typed
     assert kwargs["env"]["VIRTUAL_ENV"] == str(place.venv)
     assert prepared == ["lessons"]
+    cli.run(["bench", "widgets"])  # which are measured in a browser
+    assert prepared == ["lessons", "tests"]
 
 
 # The student's copies
