@@ -219,14 +219,14 @@
     async showNotes() {
       if (!this.notes || this.notes.closed) return;
       const { document: page } = this.notes;
-      const formulas = document.getElementById("MJX-CHTML-styles")?.sheet?.cssRules ?? [];
       page.title = "Speaker notes";
-      page.head.innerHTML = `<style>body { font: 22px sans-serif; margin: 24px }</style>
-        <style>${[...formulas].map((rule) => rule.cssText).join("")}</style>`;
+      page.body.style.cssText = "font: 22px sans-serif; margin: 24px";
       page.body.innerHTML = `<p>Slide ${this.number.textContent}</p><div></div>`;
       page.onkeydown = (event) => this.key(event);
       const words = this.slides[this.at].notes.join("\n\n") || "*no notes*";
       await this.render(words, page.body.lastChild);
+      const formulas = document.getElementById("MJX-CHTML-styles")?.sheet?.cssRules ?? [];
+      page.head.innerHTML = `<style>${[...formulas].map((rule) => rule.cssText).join("")}</style>`;
     }
   }
 

@@ -1,0 +1,190 @@
+"""A lesson presented in JupyterLab: slides by the keys, a widget moved inside one."""
+
+from __future__ import annotations
+
+import json
+
+import nbformat
+import pytest
+from browser.jupyter_page import NotebookPage, Server
+
+from launcher.place import here
+from launcher.present import PRESENTER, set_stage
+
+LESSON = "03_attention.ipynb"
+WIDGET = "AttentionMaskExplorer"
+
+
+def text_cell(slide_type, source):
+    cell = nbformat.v4.new_markdown_cell(source)
+    cell.metadata.slideshow = {"slide_type": slide_type}
+    return cell
+
+
+def code_cell(slide_type, source, *tags):
+    cell = nbformat.v4.new_code_cell(source)
+    cell.metadata.update(slideshow={"slide_type": slide_type}, tags=list(tags))
+    return cell
+
+
+CELLS = [
+    text_cell("slide", "# Title\n\nThe first slide"),
+    text_cell("skip", "for the lesson alone"),
+    text_cell(
+        "slide",
+        "the lesson's words\n\n<!-- slide\n## Title\n\nThe slide's words\n\n$x_t$\n-->\n"
+        "<!-- notes\nAsk why. Expect $y$.\n-->",
+    ),
+    text_cell("fragment", "later"),
+    code_cell("subslide", "print(6 * 7)", "slide-hide-input"),
+    code_cell("-", "print('hidden', 'output')", "slide-hide-output"),
+]
+
+
+class Talk(NotebookPage):
+    """A notebook in a JupyterLab that has the presenter; all its cells have run."""
+
+    def __init__(self, server, context, notebook):
+        super().__init__(server, context, notebook)
+        self.page.wait_for_selector(".minigpt-on")
+        running = self.page.get_by_text("the cells are running ...")
+        running.wait_for(state="hidden", timeout=300_000)
+
+    def slide(self):
+        """What the corner says, such as "2 / 3"."""
+        return self.page.locator(".minigpt-presenter-sign").first.text_content()
+
+    def press(self, *keys):
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def seen(self, text):
+        """Whether this text is to be seen anywhere in the window."""
+        return self.page.get_by_text(text, exact=True).filter(visible=True).count() > 0
+
+    def assert_shows(self, *texts):
+        assert [text for text in texts if not self.seen(text)] == []
+
+    def assert_hides(self, *texts):
+        assert [text for text in texts if self.seen(text)] == []
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    """What start.py present serves, with one more notebook."""
+    folder = tmp_path_factory.mktemp("present")
+    set_stage(here(), folder, LESSON)
+    notebook = nbformat.v4.new_notebook(cells=CELLS)
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, folder / "notebooks" / "talk.ipynb")
+    return folder / "notebooks"
+
+
+@pytest.fixture(scope="module")
+def server(browser, stage, tmp_path_factory):
+    private = tmp_path_factory.mktemp("private")
+    (private / "config").mkdir()
+    settings = {"LabApp": {"extra_labextensions_path": [str(PRESENTER)]}}
+    (private / "config" / "jupyter_lab_config.json").write_text(json.dumps(settings))
+    server = Server(stage, private)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def talk(server, context, request):
+    talk = Talk(server, context, getattr(request, "param", "talk.ipynb"))
+    yield talk
+    talk.close()
+
+
+def test_the_keys_lead_through_slides_and_fragments_and_back(talk):
+    talk.assert_shows("The first slide")
+    talk.assert_hides("The slide's words", "later")
+    assert talk.slide() == "1 / 3"
+    talk.press("ArrowLeft")
+    assert talk.slide() == "1 / 3"
+
+    talk.press("ArrowRight")
+    talk.assert_shows("The slide's words")
+    talk.assert_hides("The first slide", "the lesson's words", "later", "for the lesson alone")
+    talk.press("PageDown")
+    talk.assert_shows("The slide's words", "later")
+    assert talk.slide() == "2 / 3"
+
+    talk.press("Space")
+    talk.assert_shows("42")
+    talk.assert_hides("print(6 * 7)", "hidden output", "later")
+    talk.press("ArrowRight")
+    assert talk.slide() == "3 / 3"
+    talk.press("ArrowLeft")
+    talk.assert_shows("The slide's words", "later")
+    talk.press("PageUp", "PageUp")
+    assert talk.slide() == "1 / 3"
+    talk.assert_quiet()
+
+
+def test_formulas_are_set_in_what_is_for_the_slide_alone(talk):
+    talk.press("ArrowRight")
+    formula = talk.page.locator(".minigpt-on .minigpt-slide-words mjx-container")
+    formula.wait_for(state="visible")
+
+
+def test_no_key_harms_the_notebook(talk):
+    """In JupyterLab d d deletes a cell, x cuts one, m turns code to text."""
+    before = len(talk.page.query_selector_all(".jp-Cell"))
+    talk.press("d", "d", "x", "m", "a", "b", "ArrowRight")
+    assert talk.slide() == "2 / 3"
+    assert len(talk.page.query_selector_all(".jp-Cell")) == before
+    assert len(talk.code_cells()) == 2
+
+
+def test_escape_leads_back_to_the_notebook_and_f8_to_the_slide(talk):
+    talk.press("ArrowRight", "Escape")
+    talk.assert_shows("the lesson's words", "for the lesson alone")
+    assert talk.page.locator(".jp-NotebookPanel-toolbar").is_visible()
+    talk.press("F8")
+    talk.assert_shows("The first slide")
+    talk.assert_hides("for the lesson alone")
+
+
+def test_speaker_notes_stand_in_a_window_of_their_own(talk):
+    with talk.page.expect_popup() as opened:
+        talk.press("s")
+    notes = opened.value
+    notes.get_by_text("no notes").wait_for()
+    notes.keyboard.press("ArrowRight")  # the keys work there too
+    notes.get_by_text("Ask why. Expect").wait_for()
+    notes.locator("mjx-container").wait_for()
+    assert talk.slide() == "2 / 3"
+    notes.close()
+
+
+@pytest.mark.parametrize("talk", [LESSON], indirect=True)
+def test_a_widget_is_moved_inside_a_slide(talk):
+    widget = talk.page.get_by_test_id(WIDGET).first
+    while not widget.is_visible():
+        before = talk.slide()
+        talk.press("ArrowRight")
+        assert talk.slide() != before, "no slide shows the widget"
+    here = talk.slide()
+    slider, picture = widget.get_by_role("slider", name="length"), widget.locator(".minigpt-picture")
+    looks = [picture.screenshot()]
+
+    talk.drag(slider, 0.2)
+    dragged = float(slider.input_value())
+    looks.append(picture.screenshot())
+    talk.screenshot("widget")
+    talk.press("ArrowRight", "ArrowRight")  # the slider has the focus: the keys are its own
+    assert float(slider.input_value()) == dragged + 2
+    assert talk.slide() == here
+    looks.append(picture.screenshot())
+    assert len(set(looks)) == 3, "the picture did not follow the slider"
+
+    talk.press("Escape", "ArrowRight")  # Esc leaves the slider, not the slide
+    assert talk.slide() != here
+    assert not widget.is_visible()
+    talk.press("PageUp")
+    assert widget.is_visible()
+    assert float(slider.input_value()) == dragged + 2
+    talk.assert_quiet()
