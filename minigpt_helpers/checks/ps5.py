@@ -344,7 +344,8 @@ def ps5_steps_to_read(case, steps_to_read):
          "missing."),
         (lambda n, t, b: -(-n // t), "A step reads batch_size windows, not one."),
         (lambda n, t, b: -(-n // b), "Each window has block_size characters."),
-        (lambda n, t, b: -(-n // ((t + 1) * b)), "Count the inputs: block_size characters a window."),
+        (lambda n, t, b: -(-n // ((t + 1) * b)), "Count the inputs: block_size characters a "
+         "window."),
         (lambda n, t, b: -(-(n - t) // b), "That counts windows that start at every place. Here "
          "the characters of the batches are counted: block_size for each window."),
     ]
@@ -708,7 +709,8 @@ def ps5_bits_by_model(case, bits_by_model):
 
     def one_window(ids):
         with no_grad():
-            rows = [_log_softmax(model(ids[max(0, i - 5) : i]).data)[-1] for i in range(1, len(ids))]
+            logits = [model(ids[max(0, i - 5) : i]).data[-1] for i in range(1, len(ids))]
+        rows = [_log_softmax(row) for row in logits]
         return (math.log2(V) - sum(r[i] for r, i in zip(rows, ids[1:])) / math.log(2)) / len(ids)
 
     def unshifted(ids):

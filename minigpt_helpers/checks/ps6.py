@@ -98,10 +98,10 @@ def ps6_top_p_probs(case, top_p_probs):
 
     def overflows(z, T, p):
         with np.errstate(all="ignore"):
-            exps = np.exp(z / T)
-            return exps / exps.sum()
+            return _top_p(np.log(np.exp(z / T) / np.exp(z / T).sum()), 1.0, p)
 
     mistakes = [
+        (overflows, "exp overflows. Subtract the largest of the divided logits first."),
         (lambda z, T, p: _top_p(z, T, p, count=lambda n: n - 1), "The token that crosses the line "
          "belongs to the nucleus: only with it is top_p reached."),
         (lambda z, T, p: _top_p(z, T, p, count=lambda n: max(1, n - 1)), "The token that crosses "
@@ -127,7 +127,6 @@ def ps6_top_p_probs(case, top_p_probs):
         (as_found, "Add up from the likeliest token on, not by id."),
         (lambda z, T, p: _top_p(z, T, p, order=np.argsort(z)), "You begin with the least likely "
          "token. Begin with the likeliest."),
-        (overflows, "exp overflows. Subtract the largest of the divided logits first."),
     ]
     hint = "Divide, softmax, sort from the likeliest on, keep the fewest that reach top_p together."
     for V, T, p in [(5, 1.0, 0.6), (8, 0.5, 0.9), (12, 2.0, 0.7), (32, 1.3, 0.95), (6, 3.0, 0.35)]:
@@ -140,7 +139,8 @@ def ps6_top_p_probs(case, top_p_probs):
     with case("a top_p of 1 keeps all"):
         for V in (2, 10, 40):
             expect_same(top_p_probs, lambda logits, temperature, top_p: _softmax(logits),
-                        case.rng.normal(size=V), 1.0, 1.0, hint="All together are 1.")
+                        case.rng.normal(size=V), 1.0, 1.0, mistakes=mistakes, hint="All together "
+                        "are 1.")
     with case("tokens that are equally likely"):
         expect_same(top_p_probs, _top_p, np.array([0.0, 2, 1, 2, 2, 1]), 1.0, 0.5,
                     mistakes=mistakes, hint=hint)
@@ -411,11 +411,11 @@ def ps6_positions_computed(case, positions_computed):
 
 
 def _surprises(model, tokenizer, line) -> list[float]:
+    """Of each character: the first ones in one go, those beyond the window one by one."""
     ids, T = tokenizer.encode("\n" + line), model.max_seq_len
-    return [
-        -math.log(_softmax(_logits(model, ids[max(0, i - T) : i])[-1])[ids[i]])
-        for i in range(1, len(ids))
-    ]
+    rows = [*_logits(model, ids[:-1][:T])]
+    rows += [_logits(model, ids[i - T : i])[-1] for i in range(T + 1, len(ids))]
+    return [-math.log(_softmax(row)[i]) for row, i in zip(rows, ids[1:], strict=True)]
 
 
 def _line_loss(model, tokenizer, line):
@@ -537,18 +537,19 @@ def ps6_odd_one_out(case, odd_one_out):
     for lengths in [(18, 9, 7), (5, 14, 8, 19, 6), (11, 17, 6, 8, 10, 9), (16, 7, 8, 5)]:
         lines, losses, totals, odd = lines_and_losses(lengths)
         with case(f"{len(lines)} lines of {', '.join(map(str, lengths))} characters"):
-            expect_equal(odd_one_out(model, tokenizer, lines), odd, "the number of the line",
-                         mistakes=[
-                             (int(np.argmax(totals)), "You took the sums: a long line has a large "
-                              "one. Compare the means."),
-                             (int(np.argmin(losses)), "That is the line with the lowest loss. The "
-                              "odd one has the highest."),
-                             (odd + 1, "Lines are counted from 0."),
-                             (lines[odd], "That is the line itself. Return its number."),
-                             (losses[odd], "That is its loss. Return its number."),
-                             (int(np.argmin(totals)), "That is the line with the lowest sum. The "
-                              "odd one has the highest mean."),
-                         ], hint="The line with the highest mean loss.")
+            got = odd_one_out(model, tokenizer, lines)
+            expect(not isinstance(got, float) or got.is_integer(), f"it returned {got!r:.8}",
+                   "Is that its loss? Return the number of the line.")
+            expect_equal(got, odd, "the number of the line", mistakes=[
+                (int(np.argmax(totals)), "You took the sums: a long line has a large one. Compare "
+                 "the means."),
+                (int(np.argmin(losses)), "That is the line with the lowest loss. The odd one has "
+                 "the highest."),
+                (int(np.argmin(totals)), "That is the line with the lowest sum. The odd one has "
+                 "the highest mean."),
+                (odd + 1, "Lines are counted from 0."),
+                (lines[odd], "That is the line itself. Return its number."),
+            ], hint="The line with the highest mean loss.")
     with case("one line"):
         expect_equal(odd_one_out(model, tokenizer, ["abc"]), 0, "the number of the line")
 
