@@ -91,7 +91,8 @@ def secrets(solution: NotebookNode) -> list[str]:
             shown |= {squeezed(line) for line in cell.source.splitlines()} - {
                 squeezed(line) for line in inside
             }
-    return [line for key, line in hidden.items() if len(key) >= LEAST and key not in shown]
+    in_the_open = "\n".join(shown)
+    return [line for key, line in hidden.items() if len(key) >= LEAST and key not in in_the_open]
 
 
 def seeds(solution: NotebookNode) -> set[str]:
