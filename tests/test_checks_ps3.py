@@ -73,6 +73,19 @@ def window_with(change=0, scale=0.5, axis=1, fill=-np.inf, late="", ahead=False,
     return answer
 
 
+def window_by_product(q, k, v, window):
+    T, d = q.shape
+    hidden = np.triu(np.ones((T, T)), 1) + np.tril(np.ones((T, T)), -window)
+    return softmax(Tensor(q @ k.T / d**0.5 + hidden * -np.inf)).data @ v
+
+
+def window_in_masked_arrays(q, k, v, window):
+    t, s = np.indices((len(q), len(q)))
+    scores = np.ma.array(q @ k.T / np.sqrt(q.shape[1]), mask=(s > t) | (s <= t - window))
+    exps = np.ma.exp(scores - scores.max(axis=1)[:, None])
+    return np.ma.dot(exps / exps.sum(axis=1)[:, None], v)
+
+
 def window_of_t(q, k, v, window):
     return window_with()(q * math.sqrt(q.shape[1] / len(q)), k, v, window)
 
@@ -196,6 +209,7 @@ RIGHT = [
     ("ps3_windowed_attention", window_by_tensors),
     ("ps3_windowed_attention", window_in_float32),
     ("ps3_windowed_attention", window_by_generator),
+    ("ps3_windowed_attention", window_in_masked_arrays),
     ("ps3_windowed_attention", window_with()),
     ("ps3_windowed_attention", window_with(additive=True)),
     ("ps3_windowed_attention", window_with(fill=-1e30)),
@@ -214,6 +228,7 @@ RIGHT = [
     ("ps3_other_keys", lambda q, k: k + 1),
     ("ps3_other_keys", lambda q, k: [[x - 7 for x in row] for row in k]),
     ("ps3_other_keys", lambda q, k: k - k[-1] + 3),
+    ("ps3_other_keys", lambda q, k: k + 0.1 / np.sqrt(k.shape[1])),
     ("ps3_other_keys", lambda q, k: Tensor(k + np.random.normal(size=k.shape[1]) * 9)),
     ("ps3_copy_head", copy_with()),
     ("ps3_copy_head", copy_by_square_matrices),
@@ -243,6 +258,7 @@ WRONG = [
     ("ps3_windowed_attention", window_with(change=1), "one too wide"),
     ("ps3_windowed_attention", window_with(change=99), "The window is missing"),
     ("ps3_windowed_attention", window_with(ahead=True), "both sides"),
+    ("ps3_windowed_attention", window_by_product, "0 times infinity"),
     ("ps3_windowed_attention", lambda q, k, v, w: window_with()(q, k, k, w), "add up the keys"),
     ("ps3_windowed_attention", lambda q, k, v, w: window_with()(q, k, np.eye(len(q)), w),
      "These are the weights"),

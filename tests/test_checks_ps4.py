@@ -135,6 +135,12 @@ def stack_swapped(x, blocks, final_norm):
     return final_norm(x)
 
 
+def stack_open(x, blocks, final_norm):
+    for block in blocks:
+        x = block(x, causal=False)
+    return final_norm(x)
+
+
 def stack_one_norm(x, blocks, final_norm):
     for block in blocks:
         x = x + block.attention(block.norm1(x))
@@ -226,6 +232,11 @@ def without_and_spoilt(model, ids, layer, part):
     return cross_entropy_loss(model(ids[:-1]), ids[1:]).item()
 
 
+def without_and_patched(model, ids, layer, part):
+    setattr(model.blocks[layer], part, lambda x, *rest: x * 0.0)
+    return cross_entropy_loss(model(ids[:-1]), ids[1:]).item()
+
+
 def without(**options):
     return lambda model, ids, layer, part: _loss_without(model, ids, layer, part, **options)
 
@@ -300,10 +311,11 @@ WRONG = [
     ("ps4_stack_forward", stack_with(final=False), "final norm"),
     ("ps4_stack_forward", stack_post, "never normed before the end"),
     ("ps4_stack_forward", stack_swapped, "First attention"),
+    ("ps4_stack_forward", stack_open, "unless you switch that off"),
     ("ps4_stack_forward", stack_one_norm, "norm2"),
     ("ps4_stack_forward", stack_parallel, "Two lines of the same form"),
-    ("ps4_stack_forward", stack_norm_in_each, "after the last one"),
-    ("ps4_stack_forward", lambda x, blocks, norm: norm(x), "Two lines of the same form"),
+    ("ps4_stack_forward", stack_norm_in_each, "after all blocks"),
+    ("ps4_stack_forward", lambda x, blocks, norm: norm(x), "the blocks play no part"),
     ("ps4_stack_forward", lambda x, blocks, norm: norm(blocks[-1](x)), "only the last one counts"),
     ("ps4_predict_start_loss", 1.75, "in bits"),
     ("ps4_predict_start_loss", math.log(4), "even guess"),
@@ -358,7 +370,8 @@ WRONG = [
     ("ps4_loss_without", without(final_norm=False), "final norm"),
     ("ps4_loss_without", without(keep_stream=False), "stream itself is gone"),
     ("ps4_loss_without", without_weights_only, "bias still adds"),
-    ("ps4_loss_without", without_and_spoilt, "changes the model's"),
+    ("ps4_loss_without", without_and_spoilt, "changes the model"),
+    ("ps4_loss_without", without_and_patched, "changes the model"),
     ("ps4_loss_without", lambda *given: _loss_without(*given) / math.log(2), "in bits"),
     ("ps4_loss_without", lambda *given: _loss_without(*given) * (len(given[1]) - 1), "mean"),
 ]
@@ -383,6 +396,7 @@ def test_a_wrong_answer_is_refused_with_the_fitting_hint(name, answer, hint):
 
 def test_the_classmates_stack_scores_nothing_and_each_mended_mistake_counts():
     assert checks.ps4_stack_forward(classmate_stack).score == 0
+    assert checks.ps4_stack_forward(lambda x, blocks, final_norm: final_norm(x)).score < 0.2
     for one_left in [{"second": False}, {"final": False}, {"norm": norm_by_hand(axis=-2)},
                      {"norm": norm_by_hand(eps=0)}, {"normed": True}]:
         assert 0 < checks.ps4_stack_forward(stack_with(**one_left)).score < 1
