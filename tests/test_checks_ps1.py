@@ -264,6 +264,11 @@ def merge_slices(ids, pair, new_id):
     return merged
 
 
+def merge_in_words(ids, pair, new_id):
+    text = " ".join(map(str, ids)).replace(f"{pair[0]} {pair[1]}", str(new_id))
+    return [int(word) for word in text.split()]
+
+
 def language(loss, pick=min):
     def which(text, samples):
         return pick(samples, key=lambda name: loss(text, samples[name], samples))
@@ -287,6 +292,10 @@ def table_loss(text, sample, samples, smoothing=1.0, sums=True):
 def unigram_loss(text, sample, samples):
     counts = Counter(sample)
     return -sum(math.log((counts[c] + 1) / (len(sample) + 256)) for c in text)
+
+
+def product(text, sample, samples):
+    return -math.exp(-table_loss(text, sample, samples))
 
 
 def narrow_vocabulary(text, sample, samples):
@@ -345,6 +354,7 @@ WRONG = [
     (checks.ps1_mended_merge, lambda i, p, n: broken_merge(i, p, n) + i[-1:], "second half"),
     (checks.ps1_mended_merge, merge_reaching_out, "IndexError"),
     (checks.ps1_mended_merge, merge_in_place, "changes its input"),
+    (checks.ps1_mended_merge, merge_in_words, "expected"),
     (checks.ps1_mended_merge, merge_slices, "are never equal"),
     (checks.ps1_mended_merge, lambda i, p, n: merge_popping(i[::-1], p[::-1], n)[::-1], "left"),
     (checks.ps1_mended_merge, lambda i, p, n: merge_popping(i, p, n)[:-1], "expected"),
@@ -378,6 +388,7 @@ WRONG = [
         table_loss(text, sample, samples) for sample in samples.values()), "Return the name"),
     (checks.ps1_which_language, language(lambda *a: table_loss(*a, sums=False)), "larger counts"),
     (checks.ps1_which_language, language(lambda *a: table_loss(*a, smoothing=0)), "never seen"),
+    (checks.ps1_which_language, language(product), "Add up their logarithms"),
     (checks.ps1_which_language, language(narrow_vocabulary), "not in the vocabulary"),
     (checks.ps1_which_language, language(lambda t, s, _: -len(set(t) & set(s))), "which letter"),
     (checks.ps1_adaptive_bits, bits(log=math.log), "nats"),
