@@ -132,9 +132,17 @@ def prepare_code(cell: nbformat.NotebookNode) -> None:
     cell.outputs = [o for o in cell.outputs if not hidden and WIDGET not in o.get("data", {})]
 
 
+def title_of(notebook: nbformat.NotebookNode) -> str | None:
+    """The first heading."""
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    heading = re.search(r"^#+ +(.+)$", "\n".join(texts), re.MULTILINE)
+    return heading and heading[1]
+
+
 def make_deck(notebook_path: Path, folder: Path) -> Path:
     """Write the deck of one notebook into ``folder`` and return its path."""
     notebook = for_slides(nbformat.read(notebook_path, as_version=4))
+    notebook.metadata.title = title_of(notebook) or notebook_path.stem
     place = {"metadata": {"name": notebook_path.stem, "path": str(notebook_path.parent)}}
     page, _ = DeckExporter().from_notebook_node(notebook, place)
     deck = folder / f"{notebook_path.stem}.html"

@@ -29,8 +29,8 @@ SMALLEST_TEXT = 18  # pixels on the screen, at either size
 # Figures are drawn at 110 dots an inch with 12-point text, which is 18 pixels at this scale.
 SMALLEST_PICTURE = 0.98  # of a picture's own size, in a window of 1280 x 720
 MOST_CODE_LINES = 12
-# "$x$", "\(", "\frac" outside code: a formula that nobody has set
-RAW_FORMULA = r"\$[^$\s][^$]*\$|\\\(|\\\[|\\[a-z]{3,}"
+# outside code: a formula that nobody has set
+RAW_FORMULA = r"\$[^$\s][^$]*\$|\\\(|\\\[|\\(?:frac|text|sum|sqrt|cdot|ln|exp|log|mid|begin)\b"
 
 MEASURE = """() => {
     const slide = Reveal.getCurrentSlide();
@@ -93,7 +93,7 @@ MEASURE = """() => {
         empty_formulas: formulas.filter((math) => !math.getBoundingClientRect().width).length,
         notes: slide.querySelector("aside.notes") !== null,
     };
-}""".replace("RAW_FORMULA", RAW_FORMULA.replace("/", r"\/"))
+}""".replace("RAW_FORMULA", RAW_FORMULA)
 
 
 class Slide(NamedTuple):

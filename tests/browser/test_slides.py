@@ -1,0 +1,179 @@
+"""The decks in a browser: nothing from a network, every slide reached, nothing too large or small.
+
+``python tests/browser/deck.py`` says the same of each slide, for whoever designs one.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import shutil
+
+import nbformat
+import pytest
+from browser.deck import SIZES, Deck
+
+from launcher.deck import copy_assets, make_deck
+from launcher.deck_pdf import Chromium
+from launcher.place import here
+from launcher.slides import lessons
+from minigpt_helpers import plots
+
+LESSONS = [path.stem for path in lessons(here(), [])]
+DESIGNED: list[str] = []  # lessons whose slides were made to fit
+
+
+def cell(slide_type, source, outputs=(), tags=()):
+    """A text cell, or a code cell if it has outputs."""
+    if outputs:
+        made = nbformat.v4.new_code_cell(source, outputs=list(outputs), execution_count=1)
+    else:
+        made = nbformat.v4.new_markdown_cell(source)
+    made.metadata.update(slideshow={"slide_type": slide_type}, tags=list(tags))
+    return made
+
+
+def printed(text):
+    return nbformat.v4.new_output("stream", name="stdout", text=text)
+
+
+def picture():
+    """A picture of the usual size, as it stands in an output."""
+    figure, _ = plots.new_figure()
+    data = base64.b64encode(plots.to_png(figure)).decode("ascii")
+    return f'<img alt="an empty figure" src="data:image/png;base64,{data}">'
+
+
+SAMPLE = [
+    cell("slide", "# A deck\n\nThe question.\n\n<!-- notes\nAsk *why*. Expect $e^x$.\n-->"),
+    cell("slide", "## One\n\n- a list, $x_t$\n- of two\n\n$$w = \\frac{e^z}{\\sum_r e^{z_r}}$$"),
+    cell("fragment", "What comes later.\n\n<!-- notes\nThe second note.\n-->"),
+    cell("fragment", "What comes last."),
+    cell("subslide", "x = 1  # " + "a long remark " * 12 + "\nprint(x)", [printed("1 " * 120)]),
+    cell("slide", "## Two\n\n| a | b |\n|---|---|\n| `1` | 2 |\n"),
+    cell("-", "<details><summary>More</summary>\n\nIt is open.\n\n</details>"),
+    cell("skip", "for the lesson alone"),
+]
+FAULTS = {
+    "px too much": cell("slide", "## High\n\n" + "a line\n\n" * 14),
+    "text of 1": cell("slide", '<span style="font-size: 15px">small</span>'),
+    "picture at": cell("slide", picture() + "\n\n" + "a line\n\n" * 8),
+    "13 lines of code": cell("slide", "x = 1\n" * 13, [printed("1")]),
+    "pictures did not load": cell("slide", '<img src="assets/gone.png" alt="a picture that is gone">'),
+    "raw formulas": cell("slide", "a formula <span>\\$x_t\\$</span> as it was typed"),
+}
+
+
+def write(folder, name, cells):
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    nbformat.write(notebook, folder / f"{name}.ipynb")
+    return folder / f"{name}.ipynb"
+
+
+@pytest.fixture(scope="module")
+def decks(tmp_path_factory):
+    """The folder of all decks, moved after it was made."""
+    made = tmp_path_factory.mktemp("made")
+    copy_assets(made / "assets")
+    for notebook in lessons(here(), []):
+        make_deck(notebook, made)
+    make_deck(write(made, "sample", SAMPLE), made)
+    moved = tmp_path_factory.mktemp("moved") / "to a folder"
+    shutil.move(made, moved)
+    return moved
+
+
+@pytest.fixture
+def deck(decks, browser, request):
+    name, size = request.param
+    deck = Deck(browser, decks / f"{name}.html", *size)
+    yield deck
+    deck.close()
+
+
+def decks_at_all_sizes(names):
+    return pytest.mark.parametrize(
+        "deck",
+        [(name, size) for name in names for size in SIZES],
+        ids=lambda param: f"{param[0]}-{param[1][0]}x{param[1][1]}",
+        indirect=True,
+    )
+
+
+@decks_at_all_sizes(["sample", *LESSONS])
+def test_every_slide_is_reached_and_stands_complete(deck):
+    seen = list(deck.slides())
+    assert len(seen) == deck.total()
+    for slide in seen:
+        assert (slide.unloaded, slide.raw, slide.empty_formulas) == (0, [], 0), slide
+    assert deck.outside == []
+    assert deck.errors == []
+
+
+@decks_at_all_sizes(["sample", *DESIGNED])
+def test_nothing_is_cut_off_and_all_can_be_read_from_the_back_row(deck):
+    width = deck.page.viewport_size["width"]
+    found = {slide.number: list(slide.problems(width)) for slide in deck.slides()}
+    assert {number: problems for number, problems in found.items() if problems} == {}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_bad_slide_is_found(fault, decks, browser):
+    path = make_deck(write(decks, "bad", [FAULTS[fault]]), decks)
+    deck = Deck(browser, path, *SIZES[0])
+    (slide,) = deck.slides()
+    deck.close()
+    assert any(fault in problem for problem in slide.problems(SIZES[0][0])), slide
+
+
+def test_a_request_and_an_error_are_noted(decks, browser):
+    source = '<img src="https://example.org/a.png" alt="from elsewhere"><script>nothing()</script>'
+    deck = Deck(browser, make_deck(write(decks, "bad", [cell("slide", source)]), decks), *SIZES[0])
+    deck.close()
+    assert deck.outside == ["https://example.org/a.png"]
+    assert any("nothing is not defined" in error for error in deck.errors)
+
+
+def test_formulas_are_set_and_fragments_come_one_by_one(decks, browser):
+    deck = Deck(browser, decks / "sample.html", *SIZES[0])
+    stage = deck.page.locator(".slides")
+    later, last = stage.get_by_text("What comes later."), stage.get_by_text("What comes last.")
+    shown = lambda: [float(each.evaluate(OPACITY)) for each in (later, last)]  # noqa: E731
+    deck.page.keyboard.press("ArrowRight")
+    fraction = deck.page.locator("section.present mfrac").last.bounding_box()
+    assert fraction["height"] > 60
+    assert shown() == [0, 0]
+    deck.page.keyboard.press("ArrowRight")
+    assert shown() == [1, 0]
+    deck.page.keyboard.press("ArrowRight")
+    assert shown() == [1, 1]
+    deck.close()
+
+
+OPACITY = "(node) => getComputedStyle(node.closest('.fragment')).opacity"
+
+
+def test_speaker_notes_open_without_a_network(decks, browser):
+    deck = Deck(browser, decks / "sample.html", *SIZES[0])
+    with deck.page.expect_popup() as opened:
+        deck.page.keyboard.press("s")
+    notes = opened.value.locator(".speaker-controls-notes")
+    notes.get_by_text("Expect").wait_for()
+    deck.page.keyboard.press("ArrowRight")
+    deck.page.keyboard.press("ArrowRight")
+    notes.get_by_text("The second note.").wait_for()
+    assert deck.outside == []
+    deck.close()
+
+
+def test_the_pdf_has_a_page_for_each_slide(decks, browser, chromium):
+    with Chromium(chromium) as printer:
+        for name in ["sample", *LESSONS]:
+            printer.print_deck(decks / f"{name}.html")
+    for name in ["sample", *LESSONS]:
+        deck = Deck(browser, decks / f"{name}.html", *SIZES[0])
+        total = deck.total()
+        deck.close()
+        pdf = (decks / f"{name}.pdf").read_bytes()
+        assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == total, name
+        assert set(re.findall(rb"/MediaBox\s*\[([^\]]*)\]", pdf)) == {b"0 0 960 540"}, name
