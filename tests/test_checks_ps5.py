@@ -322,6 +322,7 @@ RIGHT = [
     ("padded_loss", padded_by_lengths),
     ("padded_loss", padded_by_the_package),
     ("padded_loss", padded_by_a_generator),
+    ("padded_loss", lambda z, t: padded_by_mask(z.astype(np.float32), t).astype(np.float32)),
     ("train_steps", good_steps),
     ("train_steps", steps_with_an_optimizer),
     ("train_steps", steps_row_by_row),
@@ -475,6 +476,10 @@ def test_a_wrong_answer_is_refused_with_the_fitting_hint(name, answer, hint):
 
 def test_the_loop_with_all_four_bugs_earns_nothing():
     assert ask("train_steps", buggy_steps(False, True, False, 1)).score == 0
+
+
+def test_the_whole_batch_at_once_earns_little():
+    assert ask("step_in_parts", whole_batch).score < 0.3
 
 
 def test_a_loop_that_is_half_mended_earns_a_part():

@@ -84,6 +84,20 @@ def nucleus_by_sort_descending(z, T, p):
     return new / new.sum()
 
 
+def nucleus_in_float32(logits, temperature, top_p):
+    z = np.float32(logits) / np.float32(temperature)
+    return nucleus_by_search(z, 1, top_p).astype(np.float32)
+
+
+def nucleus_by_argmax(z, T, p):
+    probs = soft(z / T)
+    order = np.argsort(-probs, kind="stable")
+    kept = order[: np.argmax(np.cumsum(probs[order]) >= p) + 1]  # the first, if none reaches p
+    new = np.zeros(len(z))
+    new[kept] = probs[kept]
+    return new / new.sum()
+
+
 def nucleus_overflowing(z, T, p):
     exps = np.exp(z / T)
     return nucleus(np.log(exps / exps.sum()), 1.0, p)
@@ -348,6 +362,7 @@ RIGHT = [
     ("top_p_probs", nucleus_by_search),
     ("top_p_probs", nucleus_by_loop),
     ("top_p_probs", nucleus_by_heap),
+    ("top_p_probs", nucleus_in_float32),
     ("write", writer()),
     ("write", write_with_the_package),
     ("write", write_with_minus_infinity),
@@ -388,6 +403,7 @@ WRONG = [
     ("top_p_probs", lambda z, T, p: next_token_probs(z, T, 3), "expected"),
     ("top_p_probs", lambda z, T, p: nucleus(z, T, 1 - p), "expected"),
     ("top_p_probs", threshold, "their *sum*"),
+    ("top_p_probs", nucleus_by_argmax, "a hair below 1"),
     ("write", writer(crop="start"), "beginning of the text"),
     ("write", writer(temperature="multiply"), "the temperature multiplies"),
     ("write", writer(temperature="none"), "expected"),
