@@ -24,6 +24,7 @@ DASHES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2))]  # for pri
 CARD = {"bbox_inches": "tight", "pad_inches": 0.15}
 ORANGE_BAR = {"facecolor": ORANGE, "hatch": "//", "edgecolor": "white"}
 HEAT = "cividis"
+WIDEST = 10.7  # inches: fills a slide, and 12-point text is still read from the back row
 STYLE = {
     **{"font.family": "DejaVu Sans", "font.size": 12.0, "axes.labelsize": 12.0},
     **{"axes.titlesize": 14.0, "axes.titleweight": "bold"},
@@ -121,11 +122,13 @@ def panels(
     vmin: float | None = None,
     vmax: float | None = None,
     shared_scale: bool = True,
+    colorbars: bool = True,
 ) -> Figure:
     """Several heat maps side by side: scores -> masked -> weights.
 
     Each map is a dict with `matrix` and `title`, and, if wanted, `row_labels`, `col_labels`,
-    `numbers`, `mask` as in `heatmap`. With `shared_scale` one colour bar holds for all.
+    `numbers`, `mask` as in `heatmap`. With `shared_scale` one colour bar holds for all. Without
+    `colorbars` there is more room for the cells: fit where each has its number.
     """
     if not maps:
         raise ValueError("panels needs at least one map, got an empty list")
@@ -136,16 +139,19 @@ def panels(
         vmax = max((c.max() for c in cells if c.count()), default=1.0)
     rows = max(c.shape[0] for c in cells)
     columns = max(c.shape[1] for c in cells)
-    cell = min(0.62, 9.0 / max(rows, columns), 13.0 / (columns * len(cells)))
-    width = len(cells) * (max(2.2, columns * cell) + 1.0) + 1.0
+    bars = (1 if shared_scale else len(cells)) if colorbars else 0
+    room = WIDEST - 0.6 - 0.25 * len(cells) - 0.75 * bars  # labels, gaps, colour bars
+    tallest = 9.0 if len(cells) == 1 else 3.3  # several share a slide with its words
+    cell = min(0.62, tallest / max(rows, columns), room / (columns * len(cells)))
+    width = len(cells) * max(2.2, columns * cell) + WIDEST - room
     fig, axes = new_figure(width, max(2.2, rows * cell) + 1.2, len(cells))
     with mpl.rc_context(STYLE):
         if title:
             fig.suptitle(title, weight="bold")
         for i, (ax, values, each) in enumerate(zip(axes, cells, maps)):
-            image = _draw_heatmap(ax, values, each, vmin, vmax)
+            image = _draw_heatmap(ax, values, each, vmin, vmax, min(12.0, 28 * cell))
             ax.set(xlabel=xlabel, ylabel=ylabel if i == 0 else "")
-            if not shared_scale or i == len(cells) - 1:
+            if colorbars and (not shared_scale or i == len(cells) - 1):
                 where = axes if shared_scale else ax
                 fig.colorbar(image, ax=where, label=colorbar_label, shrink=0.9)
     return fig
@@ -164,7 +170,7 @@ def _masked(matrix: object, mask: object) -> np.ma.MaskedArray:
     return np.ma.array(matrix, mask=hidden)
 
 
-def _draw_heatmap(ax: Axes, values: np.ma.MaskedArray, options: Mapping, vmin, vmax):
+def _draw_heatmap(ax: Axes, values: np.ma.MaskedArray, options: Mapping, vmin, vmax, number_size):
     image = ax.imshow(values, cmap=HEAT, vmin=vmin, vmax=vmax, aspect="equal")
     ax.set_title(options["title"])
     ax.spines[:].set_visible(False)
@@ -185,7 +191,7 @@ def _draw_heatmap(ax: Axes, values: np.ma.MaskedArray, options: Mapping, vmin, v
             brightness = np.dot(image.cmap(image.norm(value))[:3], [0.299, 0.587, 0.114])
             colour = "white" if brightness < 0.5 else "#1a1a1a"
             text = format(value, form).replace("-", "−")
-            ax.text(column, row, text, ha="center", va="center", color=colour)
+            ax.text(column, row, text, ha="center", va="center", color=colour, size=number_size)
     return image
 
 

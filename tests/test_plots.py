@@ -157,6 +157,17 @@ def test_panels_share_one_scale_or_not():
     own = plots.panels(maps, xlabel="x", ylabel="y", shared_scale=False)
     clims = [ax.images[0].get_clim() for ax in own.axes if ax.images and ax.get_title()]
     assert clims == [(0, 1), (0, 5)]
+    bare = plots.panels(maps, xlabel="x", ylabel="y", colorbars=False)
+    assert len(bare.axes) == 2
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("side", [4, 8, 24])
+@pytest.mark.parametrize("options", [{}, {"shared_scale": False}, {"colorbars": False}])
+def test_several_panels_fit_a_slide(count, side, options):
+    maps = [{"matrix": np.eye(side), "title": "a"}] * count
+    figure = plots.panels(maps, xlabel="x", ylabel="y", **options)
+    assert figure.get_figwidth() <= plots.WIDEST + 1e-9 and figure.get_figheight() <= 4.6
 
 
 def test_a_map_without_a_single_visible_cell_can_be_drawn():

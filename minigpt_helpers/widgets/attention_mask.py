@@ -12,7 +12,10 @@ from minigpt_helpers.widgets._base import (
     Number,
     TeachingWidget,
     bundle,
+    check_model,
+    check_seed,
     check_text,
+    drawn_sign,
     in_range,
     in_words,
     style_sheet,
@@ -104,7 +107,9 @@ class AttentionMaskExplorer(TeachingWidget):
     def __init__(self, model=None, tokenizer=None, text: str = "the cat sat", *, seed: int = 0):
         if (model is None) != (tokenizer is None):
             raise ValueError("model and tokenizer belong together: give both of them or neither")
-        self._model, self._tokenizer, self._seed = model, tokenizer, seed
+        if model is not None:
+            check_model(model, tokenizer)
+        self._model, self._tokenizer, self._seed = model, tokenizer, check_seed(seed)
         sources = ["random"] if model is None else ["trained", "random"]
         super().__init__(sources=sources, weights=sources[0], text=text)
         self.length = min(8, len(self.tokens)) or 1
@@ -129,7 +134,7 @@ class AttentionMaskExplorer(TeachingWidget):
             else:
                 scores = random_scores(used, self._seed)[None, None]
                 head_dim = RANDOM_HEAD_DIM
-            was_whole = self.length == len(self.tokens)
+            was_whole = self.length == len(self.tokens) or not self.tokens
             self.tokens = list(used)
             self.length = len(used) if was_whole else min(self.length, len(used))
             self.row, self.column = min(self.row, len(used) - 1), min(self.column, len(used) - 1)
@@ -177,7 +182,8 @@ def draw_maps(
 ) -> tuple[Figure, str]:
     """The three maps of `mask_state` side by side and the alt text that describes them."""
     future = np.isinf(state["masked"])
-    labels = {"row_labels": tokens, "col_labels": tokens}
+    drawn = [drawn_sign(token) for token in tokens]
+    labels = {"row_labels": drawn, "col_labels": drawn}
     few = len(tokens) <= 8
     score_look = {**labels, "numbers": few and ".1f"}
     scores, masked = (np.round(state[name], 1) + 0.0 for name in ("scores", "masked"))
@@ -190,6 +196,7 @@ def draw_maps(
         ],
         xlabel="key: the character looked at", ylabel="query: the one that looks",
         shared_scale=False,
+        colorbars=not few,
     )
     strongest = int(np.argmax(state["weights"][row]))
     alt = (

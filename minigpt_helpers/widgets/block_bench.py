@@ -23,7 +23,7 @@ from minigpt_helpers.corpora import load_corpus
 from minigpt_helpers.functional import cross_entropy_loss
 from minigpt_helpers.generation import generate
 from minigpt_helpers.nn import MiniGPT, Module
-from minigpt_helpers.plots import BLUE, DASHES, GREY, STYLE, new_figure
+from minigpt_helpers.plots import BLUE, DASHES, GREY, STYLE, WIDEST, new_figure
 from minigpt_helpers.text import CharTokenizer, get_batch, train_val_split
 from minigpt_helpers.training import AdamW, cosine_schedule, train
 from minigpt_helpers.widgets._base import HERE, TeachingWidget, bundle, style_sheet
@@ -270,7 +270,7 @@ class BlockBench(TeachingWidget):
 
     def still(self) -> tuple[Figure, str]:
         state = self.state()
-        figure, axes = new_figure(13.0, 4.0, columns=3)
+        figure, axes = new_figure(WIDEST, 4.2, columns=3)
         with mpl.rc_context(STYLE):
             for ax, (name, title, xlabel, ylabel) in zip(axes, CHARTS):
                 own, whole = state[name], state["whole"][name]
