@@ -24,8 +24,8 @@ def present(place: Place, arguments: list[str]) -> int:
     stage = place.root / "build" / "present"
     set_stage(place, stage, name)
     command = present_command(place, stage, name, arguments[1:] if named else arguments)
-    say(f"Presenting {name}. Arrow keys change the slide, Esc leaves, F8 comes back, S shows notes.")
-    say("Ctrl+C here ends it. What you change meanwhile is not kept.")
+    say(f"Presenting {name}. Arrow keys change the slide, S shows the notes.")
+    say("Esc leaves the slides, F8 comes back, Ctrl+C here ends it. Changes are not kept.")
     return lab.run(place, command)
 
 

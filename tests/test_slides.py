@@ -7,6 +7,7 @@ import shutil
 
 import nbformat
 import pytest
+from deck_lint import DESIGNED, count_problems, design_problems
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from launcher import lab, present, slides
@@ -65,7 +66,7 @@ def test_a_cell_with_both_comments_has_words_and_notes():
     assert [found.source for found in prepared(cell("slide", source))] == ["Slide.", "Ask."]
 
 
-@pytest.mark.parametrize("source", ["Words <!-- slider --> on.", "<!-- a remark -->Words", "a -> b"])
+@pytest.mark.parametrize("source", ["A <!-- slider --> on.", "<!-- a remark -->A", "a -> b"])
 def test_other_comments_are_left_alone(source):
     assert prepared(cell("slide", source))[0].source == source
 
@@ -76,7 +77,8 @@ def test_a_skipped_cell_stays_as_it_is():
 
 
 def test_the_notebook_itself_is_not_changed():
-    notebook = new_notebook(cells=[cell("slide", "<!-- slide\nx\n-->"), code("-", "1", printed("1"))])
+    cells = [cell("slide", "<!-- slide\nx\n-->"), code("-", "1", printed("1"))]
+    notebook = new_notebook(cells=cells)
     before = nbformat.writes(notebook)
     for_slides(notebook)
     assert nbformat.writes(notebook) == before
@@ -142,7 +144,8 @@ def test_links_to_other_lessons_lead_to_their_decks(tmp_path):
 
 
 def test_formulas_become_mathml(tmp_path):
-    page = deck_of(tmp_path, cell("slide", "so $x_t$ and\n\n$$\\frac{1}{2}$$\n\nat 5 dollars: \\$5"))
+    source = "so $x_t$ and\n\n$$\\frac{1}{2}$$\n\nat 5 dollars: \\$5"
+    page = deck_of(tmp_path, cell("slide", source))
     assert page.count("<math") == 2
     assert "<mfrac>" in page and 'display="block"' in page
     assert "x_t" not in page
@@ -189,6 +192,50 @@ def test_nothing_of_ours_names_an_address(folder):
     assert [path.name for path in files if "://" in path.read_text(encoding="utf-8")] == []
 
 
+# Rules for lessons
+
+
+@pytest.mark.parametrize("path", slides.lessons(here(), []), ids=lambda path: path.stem)
+def test_the_lesson_has_as_many_slides_as_a_class_can_take(path):
+    assert list(count_problems(nbformat.read(path, as_version=4))) == []
+
+
+@pytest.mark.parametrize("count", [0, 11, 12, 25, 26])
+def test_too_few_and_too_many_slides_are_found(count):
+    kinds = ["subslide", "-", "fragment", "skip"] * count
+    found = list(count_problems(new_notebook(cells=[cell(kind, "x") for kind in kinds])))
+    assert len(found) == (count not in (12, 25))
+
+
+def test_the_slides_that_were_made_to_fit_keep_the_rules():
+    broken = {}
+    for name in DESIGNED:
+        notebook = nbformat.read(here().notebooks / f"{name}.ipynb", as_version=4)
+        broken[name] = list(design_problems(notebook))
+    assert broken == dict.fromkeys(DESIGNED, [])
+
+
+NOTES = cell("-", "<!-- notes\nAsk.\n-->")
+GOOD = [cell("slide", "# Title"), NOTES, code("-", "x = 1\n" * 12), code("-", "y" * 82)]
+BAD = {
+    "slide 2: no speaker notes": [*GOOD, cell("subslide", "x")],
+    "slide 1: 13 lines of code": [*GOOD, code("fragment", "x = 1\n" * 13)],
+    "slide 1: a line of 83 columns": [*GOOD, code("-", "x" * 83)],
+}
+
+
+def test_good_slides_pass():
+    hidden = code("-", "x" * 200 + "\n" * 20, tags=["slide-hide-input"])
+    skipped = code("skip", "x" * 200 + "\n" * 20)
+    assert list(design_problems(new_notebook(cells=[*GOOD, hidden, skipped]))) == []
+
+
+@pytest.mark.parametrize("problem", BAD)
+def test_a_bad_slide_is_found(problem):
+    (found,) = design_problems(new_notebook(cells=BAD[problem]))
+    assert found.startswith(problem)
+
+
 # Commands
 
 
@@ -208,7 +255,8 @@ def calls(monkeypatch):
     calls = []
     monkeypatch.setattr(slides, "prepare", lambda place, wanted: calls.append(wanted))
     monkeypatch.setattr(present, "prepare", lambda place, wanted: calls.append(wanted))
-    monkeypatch.setattr(slides.subprocess, "call", lambda command, **_: calls.append(command[2:]) or 0)
+    run = lambda command, **_: calls.append(command[2:]) or 0  # noqa: E731
+    monkeypatch.setattr(slides.subprocess, "call", run)
     monkeypatch.setattr(lab, "run", lambda place, command: calls.append(command) or 0)
     return calls
 

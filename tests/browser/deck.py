@@ -1,24 +1,25 @@
 """What a deck looks like in a browser, slide by slide: ``python tests/browser/deck.py [NAME]...``
 
-Makes the decks of the lessons named (03, attention; none named: all), opens them in Chromium without
-a network at both window sizes, goes through them with the arrow key, and says of each slide what a
-reader in the back row would.
+Makes the decks of the lessons named (03, attention; none named: all), opens them in Chromium
+without a network at both window sizes, goes through them with the arrow key, and says of each slide
+what a reader in the back row would. ``--pictures`` keeps a picture of each.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import nbformat
 from playwright.sync_api import Browser, Page, sync_playwright
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+if __name__ == "__main__":  # pytest knows where to look
+    sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
-from launcher import copies  # noqa: E402
+from deck_lint import MOST_CODE_LINES, count_problems, design_problems  # noqa: E402
+
 from launcher.deck import copy_assets, make_deck  # noqa: E402
 from launcher.place import here  # noqa: E402
 from launcher.slides import lessons  # noqa: E402
@@ -28,7 +29,6 @@ SIZES = [(1280, 720), (1024, 768)]
 SMALLEST_TEXT = 18  # pixels on the screen, at either size
 # Figures are drawn at 110 dots an inch with 12-point text, which is 18 pixels at this scale.
 SMALLEST_PICTURE = 0.98  # of a picture's own size, in a window of 1280 x 720
-MOST_CODE_LINES = 12
 # outside code: a formula that nobody has set
 RAW_FORMULA = r"\$[^$\s][^$]*\$|\\\(|\\\[|\\(?:frac|text|sum|sqrt|cdot|ln|exp|log|mid|begin)\b"
 
@@ -96,6 +96,9 @@ MEASURE = """() => {
 }""".replace("RAW_FORMULA", RAW_FORMULA)
 
 
+FRAGMENTS = "() => Reveal.getCurrentSlide().querySelectorAll('.fragment').length"
+
+
 class Slide(NamedTuple):
     """What was measured on one slide; lengths are pixels on the screen."""
 
@@ -160,8 +163,7 @@ class Deck:
             slide = Slide(**self.page.evaluate(MEASURE))
             assert slide.number == number, f"the arrow key led to {slide.number}, not {number}"
             yield slide
-            fragments = self.page.evaluate("() => Reveal.getCurrentSlide().querySelectorAll('.fragment').length")
-            for _ in range(fragments + 1):
+            for _ in range(self.page.evaluate(FRAGMENTS) + 1):
                 self.page.keyboard.press("ArrowRight")
 
     def screenshot(self, folder: Path, number: int) -> None:
@@ -172,9 +174,12 @@ class Deck:
         self.context.close()
 
 
-def report(browser: Browser, path: Path, pictures: Path | None) -> int:
-    """Print a line for each slide of a deck and return how many have something wrong."""
-    found: dict[int, list[str]] = {}
+def report(browser: Browser, path: Path, pictures: Path | None, general: list[str]) -> int:
+    """Print a line for each slide of a deck and return how many have something wrong.
+
+    ``general``: what is already known to be wrong with the deck.
+    """
+    found: dict[int, list[str]] = {0: general} if general else {}
     lines: dict[int, str] = {}
     for width, height in SIZES:
         deck = Deck(browser, path, width, height)
@@ -192,7 +197,8 @@ def report(browser: Browser, path: Path, pictures: Path | None) -> int:
         for trouble in deck.errors + [f"request to {url}" for url in deck.outside]:
             found.setdefault(0, []).append(f"{trouble} [{width}]")
         deck.close()
-    print(f"\n{path.stem}: {len(lines)} slides; {len(found)} have something wrong")
+    wrong = len(found.keys() - {0})
+    print(f"\n{path.stem}: {len(lines)} slides; {wrong} are too full or too small")
     print("  #  code  words  picture  notes  title")
     for number, line in lines.items():
         print(line)
@@ -211,7 +217,9 @@ def main(names: list[str]) -> int:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
         for notebook in lessons(place, [name for name in names if name != "--pictures"]):
-            wrong += report(browser, make_deck(notebook, place.slides), pictures)
+            source = nbformat.read(notebook, as_version=4)
+            general = [*count_problems(source), *design_problems(source)]
+            wrong += report(browser, make_deck(notebook, place.slides), pictures, general)
     return 1 if wrong else 0
 
 

@@ -168,7 +168,8 @@ def test_a_widget_is_moved_inside_a_slide(talk):
         talk.press("ArrowRight")
         assert talk.slide() != before, "no slide shows the widget"
     here = talk.slide()
-    slider, picture = widget.get_by_role("slider", name="length"), widget.locator(".minigpt-picture")
+    slider = widget.get_by_role("slider", name="length")
+    picture = widget.locator(".minigpt-picture")
     looks = [picture.screenshot()]
 
     talk.drag(slider, 0.2)

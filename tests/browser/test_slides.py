@@ -12,6 +12,7 @@ import shutil
 import nbformat
 import pytest
 from browser.deck import SIZES, Deck
+from deck_lint import DESIGNED
 
 from launcher.deck import copy_assets, make_deck
 from launcher.deck_pdf import Chromium
@@ -20,7 +21,6 @@ from launcher.slides import lessons
 from minigpt_helpers import plots
 
 LESSONS = [path.stem for path in lessons(here(), [])]
-DESIGNED: list[str] = []  # lessons whose slides were made to fit
 
 
 def cell(slide_type, source, outputs=(), tags=()):
@@ -59,7 +59,7 @@ FAULTS = {
     "text of 1": cell("slide", '<span style="font-size: 15px">small</span>'),
     "picture at": cell("slide", picture() + "\n\n" + "a line\n\n" * 8),
     "13 lines of code": cell("slide", "x = 1\n" * 13, [printed("1")]),
-    "pictures did not load": cell("slide", '<img src="assets/gone.png" alt="a picture that is gone">'),
+    "pictures did not load": cell("slide", '<img src="assets/gone.png" alt="gone">'),
     "raw formulas": cell("slide", "a formula <span>\\$x_t\\$</span> as it was typed"),
 }
 

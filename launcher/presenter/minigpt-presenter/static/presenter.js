@@ -2,53 +2,8 @@
 // slides are only moved out of sight, so that every widget stays alive.
 
 (() => {
-  const STYLE = `
-.minigpt-presenter {
-  position: fixed !important; inset: 0 !important; width: 100vw !important; height: 100vh !important;
-  margin: 0; padding: 0; border: 0; overflow: hidden !important; contain: none !important;
-  background: white; color: #1a1a1a;
-  --jp-content-font-size1: 30px; --jp-code-font-size: 23px; --jp-code-line-height: 1.3;
-  --jp-cell-padding: 0; --jp-cell-editor-background: #f4f6f8;
-}
-.minigpt-presenter .jp-NotebookPanel-toolbar, .minigpt-presenter .jp-Toolbar,
-.minigpt-presenter .jp-Notebook-footer, .minigpt-presenter .jp-cell-toolbar,
-.minigpt-presenter .jp-cell-menu, .minigpt-presenter .jp-Collapser,
-.minigpt-presenter .jp-InputPrompt, .minigpt-presenter .jp-OutputPrompt,
-.minigpt-presenter .jp-CellHeader, .minigpt-presenter .jp-CellFooter { display: none !important; }
-.minigpt-presenter .jp-Notebook {
-  position: fixed !important; inset: 0 !important; width: auto !important; height: auto !important;
-  padding: 0 !important; overflow: auto !important; contain: none !important; background: white;
-}
-.minigpt-presenter .jp-WindowedPanel-outer { padding: 0 !important; overflow: visible !important; }
-.minigpt-presenter .jp-WindowedPanel-inner { min-height: 0 !important; }
-.minigpt-presenter .jp-WindowedPanel-viewport { position: static !important; box-sizing: border-box;
-  width: 1280px; margin: 0 auto; padding: 30px 48px 60px !important; min-height: 0 !important; }
-.minigpt-presenter .jp-Cell { border: 0 !important; margin: 0 0 12px; padding: 0 !important;
-  contain: none !important; content-visibility: visible !important; box-shadow: none !important; }
-.minigpt-presenter .jp-Cell:not(.minigpt-on) { position: absolute; left: -10000px; top: 0;
-  width: 1184px; visibility: hidden; }
-.minigpt-presenter .minigpt-words > .jp-Cell-inputWrapper,
-.minigpt-presenter .minigpt-no-input > .jp-Cell-inputWrapper,
-.minigpt-presenter .minigpt-no-output > .jp-Cell-outputWrapper { display: none; }
-.jp-Notebook .minigpt-slide-words { display: none; }
-.minigpt-presenter .minigpt-slide-words { display: block; padding: 0; }
-.minigpt-presenter .jp-RenderedHTMLCommon { max-width: none; line-height: 1.35; }
-.minigpt-presenter h1 { font-size: 60px; }
-.minigpt-presenter h2 { font-size: 44px; }
-.minigpt-presenter h3 { font-size: 38px; }
-.minigpt-presenter h1, .minigpt-presenter h2, .minigpt-presenter h3 { margin: 0 0 16px; color: #0b4f8a; }
-.minigpt-presenter .jp-InternalAnchorLink { display: none; }
-.minigpt-presenter .jp-RenderedHTMLCommon table { font-size: 26px; }
-.minigpt-presenter .cm-content { white-space: break-spaces !important; overflow-wrap: anywhere;
-  flex-shrink: 1 !important; }
-.minigpt-presenter .jp-OutputArea-output pre { white-space: pre-wrap; overflow-wrap: anywhere; }
-.minigpt-presenter .jp-OutputArea-output img { max-height: 600px; }
-.minigpt-presenter [role="status"] { font-size: 26px; }
-.minigpt-presenter-sign { position: fixed; bottom: 10px; z-index: 2; color: #595959;
-  font: 20px sans-serif; pointer-events: none; }
-.minigpt-presenter-start { position: fixed; right: 24px; bottom: 40px; z-index: 1000; padding: 10px 18px;
-  border: 0; border-radius: 6px; background: #0b4f8a; color: white; font: 18px sans-serif; cursor: pointer; }
-`;
+  const STYLE = new URL("presenter.css", document.currentScript.src).href;
+  const MARKS = ["minigpt-on", "minigpt-words", "minigpt-no-input", "minigpt-no-output"];
   const COMMENT = /<!--\s*(slide|notes)\b[ \t]*\n?([\s\S]*?)-->/g;
   const NEXT = ["ArrowRight", "ArrowDown", "PageDown", " ", "Enter"];
   const BACK = ["ArrowLeft", "ArrowUp", "PageUp", "Backspace"];
@@ -118,7 +73,7 @@
       this.number.remove();
       this.news.remove();
       for (const { node } of this.notebook.widgets) {
-        node.classList.remove("minigpt-on", "minigpt-words", "minigpt-no-input", "minigpt-no-output");
+        node.classList.remove(...MARKS);
         node.querySelector(".minigpt-slide-words")?.remove();
       }
       this.notebook.node.style.zoom = "";
@@ -168,8 +123,11 @@
 
     show() {
       const slide = this.slides[this.at];
-      const on = new Set(slide.cells.filter(({ step }) => step <= this.step).map(({ cell }) => cell));
-      for (const cell of this.notebook.widgets) cell.node.classList.toggle("minigpt-on", on.has(cell));
+      const shown = slide.cells.filter(({ step }) => step <= this.step);
+      const on = new Set(shown.map(({ cell }) => cell));
+      for (const cell of this.notebook.widgets) {
+        cell.node.classList.toggle("minigpt-on", on.has(cell));
+      }
       this.scale();
       this.number.textContent = `${this.at + 1} / ${this.slides.length}`;
       this.rest();
@@ -245,7 +203,9 @@
   }
 
   async function begin(app) {
-    document.head.append(Object.assign(document.createElement("style"), { textContent: STYLE }));
+    document.head.append(
+      Object.assign(document.createElement("link"), { rel: "stylesheet", href: STYLE }),
+    );
     const button = Object.assign(document.createElement("button"), {
       className: "minigpt-presenter-start",
       textContent: "Present (F8)",
@@ -269,7 +229,11 @@
     }
   }
 
-  const plugin = { id: "minigpt-presenter:plugin", autoStart: true, activate: (app) => void begin(app) };
+  const plugin = {
+    id: "minigpt-presenter:plugin",
+    autoStart: true,
+    activate: (app) => void begin(app), // JupyterLab does not wait for it
+  };
   window._JUPYTERLAB ??= {};
   window._JUPYTERLAB["minigpt-presenter"] = {
     init: () => {},
