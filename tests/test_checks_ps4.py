@@ -298,7 +298,7 @@ WRONG = [
     ("ps4_twin", lambda row: -row, "turns the signs round"),
     ("ps4_twin", lambda row: row[::-1], "another pattern"),
     ("ps4_twin", lambda row: row**3, "Which two things"),
-    ("ps4_twin", lambda row: row + 0.01, "Make it larger"),
+    ("ps4_twin", lambda row: row + 0.005, "Make it larger"),
     ("ps4_twin", lambda row: row * 1e-4 + 3, "eps is no longer small"),
     ("ps4_twin", lambda row: np.append(row, 0), "shape"),
     ("ps4_stack_forward", classmate_stack, "Each row has its own mean"),
@@ -349,6 +349,9 @@ WRONG = [
     ("ps4_tied_count", lambda V, D, N, T: V * D + T * D + 12 * N * D * D, "Only the matrices"),
     ("ps4_best_fit", fit_with(fits=lambda used: True), "More than the budget"),
     ("ps4_best_fit", lambda V, T, b: fit_with(fits=lambda used: used < b)(V, T, b), "<=, not <"),
+    ("ps4_best_fit", lambda V, T, b: min(
+        ((D, N) for D in range(8, 257, 8) for N in range(1, 13)),
+        key=lambda pair: abs(_tied_count(V, *pair, T) - b)), "More than the budget"),
     ("ps4_best_fit", fit_with(depths=range(1, 12)), "range(1, 13)"),
     ("ps4_best_fit", fit_with(widths=range(8, 256, 8)), "range(8, 257, 8)"),
     ("ps4_best_fit", lambda V, T, b: fit_with(

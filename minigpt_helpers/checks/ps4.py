@@ -160,7 +160,7 @@ def ps4_twin(case, twin):
             ), hint)
             gap = np.abs(rms(row) - rms(got)).max()
             factor = np.allclose(got / got[0], row / row[0])
-            expect(gap >= 0.05, f"the RMSNorms differ by {gap:.4f} only; it takes 0.05", (
+            expect(gap > 0.0099, f"the RMSNorms differ by {gap:.4f} only; it takes 0.01", (
                 "A factor is forgotten by both norms. What does layer norm forget besides?"
                 if factor else "The right kind of change. Make it larger."
             ))
@@ -467,6 +467,7 @@ def ps4_best_fit(case, best_fit):
         ("a budget of about 100,000", None, 0),
         ("a budget of about a million", None, 1),
         ("a budget that one model meets exactly", (pick(range(40, 120, 8)), pick([3, 4, 5])), 0),
+        ("one parameter short of a model", (pick(range(40, 120, 8)), pick([6, 7, 8])), -1),
         ("a wide model", (256, pick([1, 2, 5])), 3),
         ("a deep model", (pick(range(16, 64, 8)), 12), 3),
         ("a small budget", (8, 1), pick([0, 3])),
