@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import warnings
 
 import nbformat
 import numpy as np
@@ -66,6 +67,64 @@ def test_a_number_out_of_range_is_refused_with_the_range():
             plain.speed = bad
         assert str(bad) in str(refused.value)
     assert plain.speed == 2.0
+
+
+def small(vocab_size=3):
+    return MiniGPT(vocab_size, 4, 1, 1, 4, rng=np.random.default_rng(0))
+
+
+ABC = CharTokenizer.from_text("abc")
+NEED_A_MODEL = [widgets.AttentionMaskExplorer, widgets.AttentionViewer, widgets.TemperatureExplorer]
+
+
+@pytest.mark.parametrize("make", NEED_A_MODEL)
+@pytest.mark.parametrize(("model", "tokenizer", "said"), [
+    (ABC, small(), "the model is .*CharTokenizer"),
+    (small(), "abc", "the tokenizer is 'abc'"),
+    (small(4), ABC, "made for 4 characters, this tokenizer knows 3"),
+])
+def test_what_is_no_model_with_its_tokenizer_is_refused(make, model, tokenizer, said):
+    with pytest.raises(ValueError, match=said):
+        make(model, tokenizer, "abc")
+
+
+@pytest.mark.parametrize("make", NEED_A_MODEL)
+def test_the_smallest_models_and_vocabularies_can_be_shown(make):
+    for chars, size in [("a", 1), ("ab", 1), ("ab🙂\u200b", 2)]:
+        tokenizer = CharTokenizer.from_text(chars)
+        model = MiniGPT(len(chars), 4, 1, 1, size, rng=np.random.default_rng(0), dtype=np.float32)
+        widget = make(model, tokenizer, chars)
+        figure, alt = widget.still()
+        assert widget.problem == "" and alt
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # matplotlib's, of letters that its font lacks
+            assert to_png(figure).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("make", "said"), [
+    (lambda: widgets.AttentionMaskExplorer(text=5), "not the int 5"),
+    (lambda: widgets.AttentionMaskExplorer(seed="a"), "seed is 'a'"),
+    (lambda: widgets.TemperatureExplorer(small(), ABC, "a", seed=-1), "seed is -1"),
+    (lambda: widgets.TokenExplorer(ABC, None), "NoneType None"),
+    (lambda: widgets.BlockBench(residual="no"), "not the str 'no'"),
+    (lambda: setattr(widgets.AttentionMaskExplorer(), "length", 2.5), "not the float 2.5"),
+    (lambda: widgets.TrainingDashboard(ABC, [0, 1]), "the model is"),
+    (lambda: widgets.TrainingDashboard(small(), [0, 1], tokenizer="abc"), "the tokenizer is 'abc'"),
+    (lambda: widgets.TrainingDashboard(small(), [0, 1], references=[2.0]), r"references is \[2.0\]"),
+    (lambda: widgets.TrainingDashboard(small(), [0, 1], references={"x": "y"}), "give names and losses"),
+])
+def test_a_value_of_the_wrong_kind_is_a_value_error(make, said):
+    with pytest.raises(ValueError, match=said):
+        make()
+
+
+def test_style_sheets_stay_inside_their_widget():
+    for name in widgets.__all__:
+        base, own = getattr(widgets, name)._css.split(f".minigpt-live.minigpt-{name} {{", 1)
+        assert base.startswith(TeachingWidget._css.rstrip()) and "}" in own
+        rules = re.sub(r"/\*.*?\*/", "", base, flags=re.DOTALL)
+        for selectors in re.findall(r"^([^\s@{}][^{}]*)\{", rules, re.MULTILINE):
+            assert all("minigpt-" in selector for selector in selectors.split(",")), selectors
 
 
 def test_characters_in_words():

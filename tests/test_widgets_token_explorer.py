@@ -13,12 +13,12 @@ from widget_grids import DRIVER, Grid
 
 from minigpt_helpers import CharTokenizer
 from minigpt_helpers.plots import to_png
+from minigpt_helpers.widgets._base import sign
 from minigpt_helpers.widgets.token_explorer import (
     LONGEST,
     TokenExplorer,
     counts_in_words,
     round_trip_in_words,
-    sign,
     token_in_words,
     token_state,
 )
@@ -138,7 +138,7 @@ def grids() -> list[Grid]:
             TokenExplorer, "roundTripInWords",
             [([p], round_trip_in_words(s)) for p, s in zip(plain, states)],
         ),
-        Grid(TokenExplorer, "sign", [([char], sign(char)) for char in letters]),
+        Grid(TokenExplorer, "glyph", [([char], sign(char)) for char in letters]),
     ]
 
 

@@ -23,7 +23,7 @@ import math
 import re
 from functools import cache
 from html import escape
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ import anywidget
 import traitlets
 from IPython.display import display
 
-from minigpt_helpers.plots import new_figure, to_png, visible
+from minigpt_helpers.plots import STYLE, new_figure, to_png, visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,6 +102,50 @@ def in_words(character: str) -> str:
     return SPOKEN.get(character, f'"{character}"')
 
 
+COMBINING = range(0x300, 0x370)  # accents without a letter: they need a circle to stand on
+
+
+def sign(char: str) -> str:
+    """What is shown for a character: itself, or something that can be seen."""
+    if ord(char) in COMBINING:
+        return "\u25cc" + char
+    return visible(char) if visible(char) != char or char.isprintable() else "\u25a1"
+
+
+@cache
+def _in_the_font() -> frozenset[int]:
+    from matplotlib.font_manager import findfont, get_font
+
+    return frozenset(get_font(findfont(STYLE["font.family"])).get_charmap())
+
+
+def drawn_sign(char: str) -> str:
+    """The `sign` of a character in a still picture: a box where its font has no such letter."""
+    return sign(char) if _in_the_font().issuperset(map(ord, sign(char))) else sign("\0")
+
+
+def check_model(model: object, tokenizer: object) -> None:
+    """Refuse what is no model, no tokenizer, or not a pair, with a `ValueError` that says so."""
+    for name, value, has in [("model", model, "max_seq_len"), ("tokenizer", tokenizer, "chars")]:
+        if not hasattr(value, has):
+            raise ValueError(
+                f"the {name} is {value!r:.60}; give a model and its tokenizer, as in "
+                "model, tokenizer = load_pretrained()"
+            )
+    if model.vocab_size != tokenizer.vocab_size:
+        raise ValueError(
+            f"the model was made for {model.vocab_size} characters, this tokenizer knows "
+            f"{tokenizer.vocab_size}: they do not belong together"
+        )
+
+
+def check_seed(seed: object) -> int:
+    """Return a whole number that random numbers can start from, else raise a `ValueError`."""
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+        raise ValueError(f"seed is {seed!r}; give a whole number from 0 on")
+    return int(seed)
+
+
 def check_text(
     text: str, *, known: list[str] | None, limit: int, keep: str
 ) -> tuple[str, str, str]:
@@ -136,6 +180,12 @@ class TeachingWidget(anywidget.AnyWidget):
     _css = style_sheet("TeachingWidget")
     problem = traitlets.Unicode("").tag(sync=True)
     note = traitlets.Unicode("").tag(sync=True)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        try:
+            super().__setattr__(name, value)
+        except traitlets.TraitError as error:  # a value of the wrong kind
+            raise ValueError(str(error)) from None
 
     def still(self) -> tuple[Figure, str]:
         """The picture of the present state and its alt text."""

@@ -2,6 +2,7 @@
 import { element, glyph, inkOn, setText, shade } from "./_base.js";
 
 const EDGE = 24;      // room for the characters at the left and above
+const LEAST = 170;    // side of a map
 const LEGEND = 42;    // room for the colour scale below
 
 // `label` names the map. `pick(row, column)` is called by click and arrow keys,
@@ -144,9 +145,12 @@ export function heatMap({ testid, label, pick, hover, style }) {
   return { node: element("div", { class: "minigpt-map" }, title, canvas), draw };
 }
 
-// The greatest side for `across` maps beside each other in `width` pixels.
+// The side of maps in `width` pixels: up to `across` beside each other, fewer where they would
+// become smaller than `LEAST`.
 export function mapSide(width, across, most) {
-  return Math.floor(Math.max(150, Math.min(most, (width - 12 * (across - 1)) / across - EDGE - 4)));
+  const side = (width - 12 * (across - 1)) / across - EDGE - 4;
+  if (side < LEAST && across > 1) return mapSide(width, across - 1, most);
+  return Math.floor(Math.max(120, Math.min(most, side)));
 }
 
 function hatching(paint, ink, gap) {

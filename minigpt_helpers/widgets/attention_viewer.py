@@ -8,7 +8,15 @@ import numpy as np
 import traitlets
 
 from minigpt_helpers.plots import heatmap
-from minigpt_helpers.widgets._base import TeachingWidget, bundle, check_text, in_range, style_sheet
+from minigpt_helpers.widgets._base import (
+    TeachingWidget,
+    bundle,
+    check_model,
+    check_text,
+    drawn_sign,
+    in_range,
+    style_sheet,
+)
 from minigpt_helpers.widgets.attention_mask import LONGEST, pair_in_words
 
 if TYPE_CHECKING:
@@ -51,6 +59,7 @@ class AttentionViewer(TeachingWidget):
     weights = traitlets.Bytes().tag(sync=True)  # (L, H, T, T) float64
 
     def __init__(self, model, tokenizer, text: str = "the cat sat"):
+        check_model(model, tokenizer)
         self._model, self._tokenizer = model, tokenizer
         super().__init__(shape=[model.num_layers, model.num_heads], text=text)
         if self.tokens:
@@ -92,8 +101,9 @@ class AttentionViewer(TeachingWidget):
     def still(self) -> tuple[Figure, str]:
         """The map in its present state, and the same in words."""
         state, place = self.state(), f"layer {self.layer}, head {self.head}"
+        drawn = [drawn_sign(token) for token in self.tokens]
         figure = heatmap(
-            state["map"], self.tokens, self.tokens, title=f"attention weights, {place}",
+            state["map"], drawn, drawn, title=f"attention weights, {place}",
             xlabel="key: the character looked at", ylabel="query: the one that looks",
             mask=np.triu(np.ones_like(state["map"], dtype=bool), k=1), vmin=0, vmax=1,
             colorbar_label="weight",

@@ -75,7 +75,8 @@ function build({ model, controls, picture, say, redraw }) {
     greedy, element("span", { class: "minigpt-key" }, "count of 1000 draws"));
   const axis = element("div", { class: "minigpt-axis", "aria-hidden": "true" },
     ...["1", ".5", "0"].map((text) => element("span", {}, text)));
-  picture.append(read, facts, element("div", { class: "minigpt-chart" }, axis, chart));
+  const box = element("div", { class: "minigpt-chart" }, axis, chart);
+  picture.append(read, facts, box);
 
   return function draw() {
     const logits = floats(get("logits"));
@@ -89,6 +90,7 @@ function build({ model, controls, picture, say, redraw }) {
     const letters = Array.from(get("prompt"), glyph), kept = get("max_seq_len");
     setText(read.children[0], letters.slice(0, -kept).join(""));
     setText(read.children[1], letters.slice(-kept).join(""));
+    read.scrollLeft = read.scrollWidth;   // of a long prompt the end is what counts
     const nats = state.entropy.toFixed(3), bits = (state.entropy / Math.LN2).toFixed(3);
     setText(entropy, `${nats} nats = ${bits} bits`);
     setText(greedy, inWords(chars[state.greedy]));
@@ -107,6 +109,10 @@ function build({ model, controls, picture, say, redraw }) {
       node.dataset.count = drawn ?? "";
       node.classList.toggle("minigpt-chosen", i === selected);
     });
+
+    const { offsetLeft, offsetWidth } = bars[selected].node;   // in a narrow page the bars scroll
+    if (offsetLeft < box.scrollLeft || offsetLeft + offsetWidth > box.scrollLeft + box.clientWidth)
+      box.scrollLeft = offsetLeft - box.clientWidth / 2;
 
     const ids = selected < single.length ? [single[selected]] : others;
     const name = selected < single.length ? inWords(chars[ids[0]])

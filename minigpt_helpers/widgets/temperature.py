@@ -14,7 +14,10 @@ from minigpt_helpers.widgets._base import (
     Number,
     TeachingWidget,
     bundle,
+    check_model,
+    check_seed,
     check_text,
+    drawn_sign,
     in_range,
     in_words,
     style_sheet,
@@ -79,7 +82,8 @@ class TemperatureExplorer(TeachingWidget):
     counts = traitlets.List(traitlets.Int()).tag(sync=True)  # (V,) of the draws, or empty
 
     def __init__(self, model, tokenizer, prompt: str = "the ", *, seed: int = 0):
-        self._model, self._tokenizer, self._seed = model, tokenizer, seed
+        check_model(model, tokenizer)
+        self._model, self._tokenizer, self._seed = model, tokenizer, check_seed(seed)
         self._start = prompt
         self._rng = np.random.default_rng(seed)
         super().__init__(
@@ -145,16 +149,19 @@ class TemperatureExplorer(TeachingWidget):
         labels = [self.chars[token] for token in single]
         if others:
             labels, values = [*labels, "rest"], [*values, float(state["probs"][others].sum())]
-        prompt = self.prompt
+        prompt = repr(self.prompt)
+        title = "".join(c if c == " " else drawn_sign(c) for c in prompt)
+        drawn = [drawn_sign(label) if len(label) == 1 else label for label in labels]
         figure = bars(
-            labels, values, highlight=0, title=f"next character after {prompt!r}",
+            drawn, values, highlight=0, title=f"next character after {title}",
             xlabel="character, in the order of the logits", ylabel="probability",
         )
         figure.axes[0].set_ylim(0, 1)
-        first, second = (f"{in_words(c)} {p:.2f}" for c, p in zip(labels[:2], values[:2]))
+        first, *second = (f"{in_words(c)} {p:.2f}" for c, p in zip(labels[:2], values[:2]))
+        likeliest = f"two likeliest are {first} and {second[0]}" if second else f"only one is {first}"
         alt = (
-            f"Bars: the probability of the next character after {prompt!r} at temperature "
-            f"{self.temperature:g}. The two likeliest are {first} and {second}; "
+            f"Bars: the probability of the next character after {prompt} at temperature "
+            f"{self.temperature:g}. The {likeliest}; "
             f"the entropy is {state['entropy']:.2f} nats."
         )
         return figure, alt

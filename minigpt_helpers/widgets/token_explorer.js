@@ -41,12 +41,6 @@ export function roundTripInWords({ unknown }) {
   return "none: the tokens marked ? have no id, so encode refuses the text";
 }
 
-// The same as `sign` in token_explorer.py.
-export function sign(char) {
-  if (/[\u0300-\u036f]/.test(char)) return `\u25cc${char}`;
-  return glyph(char) !== char || !/[\p{C}\p{Z}]/u.test(char) ? glyph(char) : "\u25a1";
-}
-
 // The place nearest to item `from` in the row of boxes above (-1) or below (1) it.
 function inNextRow(boxes, from, direction) {
   const here = boxes[from];
@@ -109,7 +103,7 @@ function build({ model, controls, picture, say }) {
       const below = known ? String(id) : `? ${hex(state.codes[i])}`;
       const box = element("div", { class: "minigpt-token", role: "option", id: `${name}-${i}`,
         "aria-label": tokenInWords(letters.join(""), state.ids, i), "data-id": id },
-        element("b", {}, sign(char)), element("span", {}, below));
+        element("b", {}, glyph(char)), element("span", {}, below));
       box.classList.toggle("minigpt-unknown", !known);
       if (known) {
         const colour = shade(id / Math.max(1, size - 1));

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import traitlets
 
-from minigpt_helpers.plots import HEAT, ORANGE, STYLE, new_figure, visible
+from minigpt_helpers.plots import HEAT, ORANGE, STYLE, new_figure
 from minigpt_helpers.widgets._base import (
     TeachingWidget,
     bundle,
     check_text,
+    drawn_sign,
     in_range,
     in_words,
     style_sheet,
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 LONGEST = 400  # tokens that are drawn
 UNKNOWN = -1  # stands in `ids` where the vocabulary has no such character
 UNKNOWN_BOX = {"facecolor": "white", "edgecolor": ORANGE, "linestyle": "--", "linewidth": 3}
-COMBINING = range(0x300, 0x370)  # accents without a letter: they need a circle to stand on
 
 
 def token_state(text: str, chars: list[str]) -> dict[str, object]:
@@ -67,13 +67,6 @@ def round_trip_in_words(state: dict[str, object]) -> str:
     if state["unknown"] == 0:
         return "decode(ids) gives back the same text"
     return "none: the tokens marked ? have no id, so encode refuses the text"
-
-
-def sign(char: str) -> str:
-    """What is drawn for a character: itself, or something that can be seen."""
-    if ord(char) in COMBINING:
-        return "\u25cc" + char
-    return visible(char) if visible(char) != char or char.isprintable() else "\u25a1"
 
 
 class TokenExplorer(TeachingWidget):
@@ -122,9 +115,7 @@ def draw_tokens(
 ) -> tuple[Figure, str]:
     """The tokens of `text` as boxes with their ids, and the alt text."""
     import matplotlib as mpl
-    from matplotlib.font_manager import findfont, get_font
 
-    drawable = set(get_font(findfont(STYLE["font.family"])).get_charmap())
     ids = state["ids"][: len(text)]
     rows = max(1, -(-len(text) // per_row))
     with mpl.rc_context(STYLE):
@@ -138,8 +129,7 @@ def draw_tokens(
             axes.add_patch(mpl.patches.Rectangle((x, y), 0.92, 0.9, **look))
             dark = known and 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
             ink = {"color": "white" if dark else "#1a1a1a", "ha": "center", "va": "center"}
-            shown = sign(char) if drawable.issuperset(map(ord, sign(char))) else sign("\0")
-            axes.text(x + 0.46, y + 0.3, shown, fontsize=17, parse_math=False, **ink)
+            axes.text(x + 0.46, y + 0.3, drawn_sign(char), fontsize=17, parse_math=False, **ink)
             axes.text(x + 0.46, y + 0.68, str(token_id) if known else "?", fontsize=13, **ink)
         axes.set(xlim=(-0.1, per_row), ylim=(rows + 0.02, -0.1))
         axes.axis("off")

@@ -19,6 +19,7 @@ import threading
 import time
 import weakref
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,7 @@ from minigpt_helpers.generation import generate
 from minigpt_helpers.plots import curves, loss_curve, smooth
 from minigpt_helpers.text import check_rng
 from minigpt_helpers.training import AdamW, History, TrainingState, train
-from minigpt_helpers.widgets._base import TeachingWidget, bundle, style_sheet
+from minigpt_helpers.widgets._base import TeachingWidget, bundle, check_model, style_sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,6 +70,16 @@ def running_cell() -> str | None:
     """The name that the front end gives to the cell that is running; None where it gives none."""
     message = getattr(get_ipython(), "parent_header", None) or {}
     return message.get("metadata", {}).get("cellId")
+
+
+def _check_references(references: Mapping[str, float]) -> dict[str, float]:
+    """A name and a loss for each line; anything else is a `ValueError`."""
+    lines = references.items() if isinstance(references, Mapping) else []
+    if not lines or not all(isinstance(x, Real) and math.isfinite(x) for _, x in lines):
+        raise ValueError(
+            f"references is {references!r:.80}; give names and losses, such as {{'bigram': 2.2}}"
+        )
+    return {str(name): float(loss) for name, loss in lines}
 
 
 class TrainingDashboard(TeachingWidget):
@@ -112,6 +123,10 @@ class TrainingDashboard(TeachingWidget):
         for name, value in [("steps", steps), ("sample_every", sample_every)]:
             if not isinstance(value, (int, np.integer)) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
+        if tokenizer is not None:
+            check_model(model, tokenizer)
+        if not hasattr(model, "parameters"):
+            raise ValueError(f"the model is {model!r:.60}; give a MiniGPT, or a Module like it")
         self.model, self.history = model, History()
         self.optimizer = AdamW(model.parameters()) if optimizer is None else optimizer
         self._data, self._tokenizer = data, tokenizer
@@ -128,7 +143,7 @@ class TrainingDashboard(TeachingWidget):
         done = self.optimizer.num_steps
         super().__init__(
             step=done, first_step=done, last_step=done + steps,
-            references=dict(references or {"uniform guess": math.log(model.vocab_size)}),
+            references=_check_references(references or {"uniform guess": math.log(model.vocab_size)}),
         )
         self.state = dashboard_state(self.history, self.last_step, self.references)
         self.on_msg(self._on_click)

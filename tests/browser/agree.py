@@ -38,7 +38,7 @@ def traits_of(name: str, traits: dict) -> str:
     return f"[getattr({name}, trait) for trait in {list(traits)}]"
 
 
-def attention_mask(page: NotebookPage, live: Locator, name: str, **traits) -> None:
+def attention_mask(page: NotebookPage, live: Locator, name: str, /, **traits) -> None:
     def check():
         values, tokens, length, weights = page.kernel(
             f"[{traits_of(name, traits)}, {name}.tokens, {name}.length, "
@@ -57,7 +57,7 @@ def attention_mask(page: NotebookPage, live: Locator, name: str, **traits) -> No
 
 
 def attention_viewer(
-    page: NotebookPage, live: Locator, name: str, shown_row: int | None = None, **traits
+    page: NotebookPage, live: Locator, name: str, shown_row: int | None = None, /, **traits
 ) -> None:
     """`shown_row` is the row under the mouse, if it is not the selected one."""
 
@@ -83,7 +83,7 @@ def attention_viewer(
     page.until(check)
 
 
-def temperature(page: NotebookPage, live: Locator, name: str, **traits) -> None:
+def temperature(page: NotebookPage, live: Locator, name: str, /, **traits) -> None:
     def check():
         values, chars, state, counts = page.kernel(
             f"[{traits_of(name, traits)}, {name}.chars, "
@@ -121,7 +121,7 @@ def temperature(page: NotebookPage, live: Locator, name: str, **traits) -> None:
     page.until(check)
 
 
-def block_bench(page: NotebookPage, live: Locator, name: str, **traits) -> None:
+def block_bench(page: NotebookPage, live: Locator, name: str, /, **traits) -> None:
     def check():
         values, parts, state = page.kernel(
             f"[{traits_of(name, traits)}, {name}.parts(), {name}.state()]"
@@ -159,7 +159,7 @@ def bench_places(values: list[float], chart: str) -> list[float]:
     return [math.log(value / low) / math.log(high / low) for value in values]
 
 
-def graph(page: NotebookPage, live: Locator, name: str, **traits) -> None:
+def graph(page: NotebookPage, live: Locator, name: str, /, **traits) -> None:
     """Boxes, words and slider; the graph is computed here anew, from expression and values."""
 
     def check():
@@ -198,7 +198,7 @@ def graph(page: NotebookPage, live: Locator, name: str, **traits) -> None:
     page.until(check)
 
 
-def tokens(page: NotebookPage, live: Locator, name: str, **traits) -> None:
+def tokens(page: NotebookPage, live: Locator, name: str, /, **traits) -> None:
     """Ids, counts, boxes and the sentence."""
 
     def check():
@@ -222,7 +222,7 @@ def tokens(page: NotebookPage, live: Locator, name: str, **traits) -> None:
     page.until(check)
 
 
-def dashboard(page: NotebookPage, live: Locator, name: str, **traits) -> None:
+def dashboard(page: NotebookPage, live: Locator, name: str, /, **traits) -> None:
     """Curves, samples and progress; the run must not be under way."""
 
     def check():

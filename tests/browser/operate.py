@@ -39,7 +39,7 @@ class Hand:
     def at(self, testid: str) -> Locator:
         return self.live.get_by_test_id(testid)
 
-    def sees(self, what: str, **traits) -> None:
+    def sees(self, what: str, /, **traits) -> None:
         """After an action: these traits, what belongs to them in the page, and a new picture."""
         try:
             self.agrees(self.page, self.live, self.name, **traits)
@@ -49,20 +49,20 @@ class Hand:
             error.add_note(f"after: {what}")
             raise
 
-    def clicks(self, testid: str, position: dict | None = None, **traits) -> None:
+    def clicks(self, testid: str, position: dict | None = None, /, **traits) -> None:
         self.at(testid).click(position=position)
         self.sees(f"{testid} was clicked", **traits)
 
-    def presses(self, testid: str, key: str, **traits) -> None:
+    def presses(self, testid: str, key: str, /, **traits) -> None:
         self.at(testid).press(key)
         self.sees(f"{key} was pressed on {testid}", **traits)
 
-    def types(self, testid: str, text: str, **traits) -> None:
+    def types(self, testid: str, typed: str, /, **traits) -> None:
         """Replaces what stands in a box: a click, and then keys only."""
         self.at(testid).click()
         self.page.page.keyboard.press("Control+A")
-        self.page.page.keyboard.type(text)
-        self.sees(f"{text!r} was typed into {testid}", **traits)
+        self.page.page.keyboard.type(typed)
+        self.sees(f"{typed!r} was typed into {testid}", **traits)
 
     def slides(self, testid: str, low: float, high: float, step: float, **more) -> None:
         """A slider to both its ends by mouse, and a step back by keyboard."""
