@@ -108,6 +108,11 @@ def steps_row_by_row(model, windows, lr):
     return found
 
 
+def steps_one_after_the_other(model, windows, lr):
+    for ids in windows:
+        yield steps_with_an_optimizer(model, [ids], lr)[0].item()
+
+
 def buggy_steps(shifted=True, summed=False, zero=True, sign=-1):
     def train_steps(model, windows, lr):
         found = []
@@ -326,6 +331,7 @@ RIGHT = [
     ("train_steps", good_steps),
     ("train_steps", steps_with_an_optimizer),
     ("train_steps", steps_row_by_row),
+    ("train_steps", steps_one_after_the_other),
     ("step_in_parts", parts()),
     ("step_in_parts", parts(size=1)),
     ("step_in_parts", parts_row_by_row),

@@ -7,6 +7,7 @@ import itertools
 import lzma
 import math
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -186,6 +187,7 @@ def ps5_train_steps(case, train_steps):
             for p in model.parameters():
                 p.grad = np.ones(p.shape)
         losses = step(model, windows[:count], lr)
+        losses = list(losses) if isinstance(losses, Iterator) else losses  # a generator works late
         return losses if what == "losses" else _flat(model)
 
     def hold(what, count, hint, leftover=False):
