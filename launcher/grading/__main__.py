@@ -23,6 +23,7 @@ import nbformat
 from launcher.grading import jail, report, submissions
 from launcher.grading.course import Course, marks_in_book
 from launcher.grading.report import Row
+from launcher.grading.runner import NOT_STARTED
 from launcher.grading.submissions import Submission, same_letters
 from launcher.place import here
 
@@ -60,6 +61,10 @@ def arguments(words: list[str]) -> argparse.Namespace:
 # Running
 
 
+class NotStarted(RuntimeError):
+    """Nothing of the notebook was run."""
+
+
 class Sandbox:
     """Starts the process of its own in which a notebook runs."""
 
@@ -86,6 +91,14 @@ class Sandbox:
 
     def run(self, notebook: dict, beside: dict[str, bytes]) -> tuple[dict, list[str]]:
         """The notebook with what it showed, and what is to be said of the run."""
+        for _ in range(3):  # a machine that is very busy may fail to start a kernel
+            try:
+                return self.run_once(notebook, beside)
+            except NotStarted as error:
+                reason = error
+        raise reason
+
+    def run_once(self, notebook: dict, beside: dict[str, bytes]) -> tuple[dict, list[str]]:
         files = self.fonts | beside
         files = {name: base64.b64encode(data).decode() for name, data in files.items()}
         task = {"notebook": notebook, "files": files, "limits": self.limits, "jail": self.jail}
@@ -105,7 +118,8 @@ class Sandbox:
             self.running.discard(process)
         if process.returncode != 0:
             last = (err.decode(errors="replace").strip().splitlines() or ["no word why"])[-1]
-            raise RuntimeError(f"its run broke off: {last[:200]}")
+            kind = NotStarted if process.returncode == NOT_STARTED else RuntimeError
+            raise kind(f"its run broke off: {last[:200]}")
         done = json.loads(out)
         return done["notebook"], done["notes"]
 
@@ -140,8 +154,6 @@ def fonts(folder: Path) -> dict[str, bytes]:
 
 def main(words: list[str]) -> int:
     options = arguments(words)
-    warnings.simplefilter("ignore")  # of nbgrader's database
-    logging.disable(logging.CRITICAL)  # what nbgrader has to say stands in the table
     if not options.folder.is_dir():
         return refuse(f"There is no folder {options.folder}.")
     try:
@@ -348,6 +360,8 @@ def summary(rows: list[Row], out: Path) -> int:
 
 
 if __name__ == "__main__":
+    warnings.simplefilter("ignore")  # of nbgrader's database
+    logging.disable(logging.CRITICAL)  # what nbgrader has to say stands in the table
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:

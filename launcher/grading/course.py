@@ -33,7 +33,7 @@ from launcher.grading.report import Grade, Row
 from launcher.grading.submissions import Submission
 
 RESTORING = [
-    steps.DeduplicateIds, steps.OverwriteKernelspec, steps.OverwriteCells, steps.CheckCellMetadata
+    steps.ClearOutput, steps.OverwriteKernelspec, steps.OverwriteCells, steps.CheckCellMetadata
 ]
 SCORING = [steps.LimitOutput, steps.SaveAutoGrades, steps.CheckCellMetadata]
 ONLY_WHAT_IS_HERE = (
@@ -240,6 +240,13 @@ def name_cells(notebook: NotebookNode, problem_set: ProblemSet) -> None:
             taken.add(name)
         if name is not None:
             cell.metadata["nbgrader"] = copy.deepcopy(cells[name].metadata.nbgrader)
+    seen = set()
+    for cell in reversed(notebook.cells):  # of copies the last one counts
+        name = cell.metadata.get("nbgrader", {}).get("grade_id")
+        if name in seen:
+            del cell.metadata["nbgrader"]
+        elif name is not None:
+            seen.add(name)
 
 
 def put_back(notebook: NotebookNode, problem_set: ProblemSet) -> None:

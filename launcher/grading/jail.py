@@ -27,7 +27,6 @@ PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}  # the system call's number
 SYSTEM = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/fonts",
           "/etc/localtime", "/etc/alternatives", "/etc/passwd", "/etc/group"]
 DEVICES = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"]
-NOBODY = 65534
 WORK = Path("/tmp/work")  # inside
 
 
@@ -74,9 +73,11 @@ def enter(visible: list[Path], hidden: list[Path], new_root: Path, megabytes: in
 def confine(handed_over: list[Path] = ()) -> None:
     """In a new process, before it becomes the kernel: be the first of its world, with no rights.
 
-    Root becomes nobody, who then owns the files of `handed_over`. The first process of a world
-    of processes is a child; whoever called this stays outside and waits for it.
+    Root becomes a user that is nobody else's (the system counts processes by user), who then owns
+    the files of `handed_over`. The first process of a world of processes is a child; whoever
+    called this stays outside and waits for it.
     """
+    nobody = 20_000 + os.getppid() % 40_000
     _call("unshare", NEW_PROCESSES)
     child = os.fork()
     if child:
@@ -89,10 +90,10 @@ def confine(handed_over: list[Path] = ()) -> None:
     _call("prctl", NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     if os.getuid() == 0:
         for path in handed_over:
-            os.chown(path, NOBODY, NOBODY)
+            os.chown(path, nobody, nobody)
         os.setgroups([])
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
+        os.setgid(nobody)
+        os.setuid(nobody)
     _end_with_parent()
 
 

@@ -32,6 +32,7 @@ GRACE = 3.0  # seconds in which an interrupted cell may end, and late outputs ma
 MOST_OUTPUT = 2_000_000  # characters that a cell may show, pictures included
 MOST_FILES = 200  # MB that a notebook may write
 MOST_PROCESSES = 100
+NOT_STARTED = 75  # exit code: the kernel did not start, so nothing of the notebook was run
 
 
 class KernelLost(Exception):
@@ -59,7 +60,7 @@ class Runner:
         self.km.start_kernel(cwd=str(folder), env=dict(os.environ), **nowhere, **options)
         self.client: BlockingKernelClient = self.km.blocking_client()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
+        self.client.wait_for_ready(timeout=120)
 
     def confine(self) -> None:
         """In the new process, just before it becomes the kernel."""
@@ -243,7 +244,11 @@ def main() -> int:
             )
             folder = jail.WORK
         settle(folder, task["files"])
-        runner = Runner(folder, task["limits"], bool(task["jail"]))
+        try:
+            runner = Runner(folder, task["limits"], bool(task["jail"]))
+        except RuntimeError as error:
+            print(error, file=sys.stderr)
+            return NOT_STARTED
         try:
             runner.run(notebook)
         finally:

@@ -25,7 +25,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_
 
 MOST_BYTES = 20_000_000  # of a notebook
 MOST_BESIDE = 5_000_000  # of all files that lie beside it
-SKIPPED = {".ipynb_checkpoints", "__MACOSX"}
+SKIPPED = {".ipynb_checkpoints", "__MACOSX", ".DS_Store", "desktop.ini", "Thumbs.db"}
 NEW_CELL = {"code": new_code_cell, "markdown": new_markdown_cell, "raw": new_raw_cell}
 
 
@@ -46,7 +46,7 @@ class Submission:
     def safe_student(self) -> str:
         """The student's name as the name of a folder; another one for each student."""
         safe = re.sub(r"[^\w.@-]", "_", self.student).strip("._")[:60]
-        if safe == self.student:
+        if safe and safe == self.student:
             return safe
         return f"{safe or 'student'}-{hashlib.sha256(self.student.encode()).hexdigest()[:8]}"
 
@@ -65,7 +65,7 @@ def find(folder: Path, sets: dict[str, set[str]]) -> tuple[list[Submission], lis
     found: dict[tuple[str, str], list[Submission]] = {}
     passed_over = []
     for entry in sorted(folder.iterdir(), key=lambda path: path.name):
-        if entry.name.startswith(".") or entry.name in SKIPPED:
+        if entry.name.startswith("._") or entry.name in SKIPPED:
             continue
         if entry.is_dir() and not entry.is_symlink():
             student = same_letters(entry.name)
@@ -98,7 +98,8 @@ def best(several: list[Submission]) -> Submission:
 def notebooks_in(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*.ipynb")):
         inside = path.relative_to(folder).parts
-        if len(inside) <= 3 and not any(part in SKIPPED for part in inside):
+        skip = any(part in SKIPPED or part.startswith("._") for part in inside)
+        if len(inside) <= 3 and not skip:
             yield path
 
 
