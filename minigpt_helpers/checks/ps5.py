@@ -106,12 +106,16 @@ def ps5_padded_loss(case, padded_loss):
         targets[1], targets[2, 2:] = -1, -1
         expect_same(padded_loss, _padded_loss, logits, targets, tol=CLOSE,
                         mistakes=mistakes, hint=hint)
-    with case("logits of 1000 and -1000"):
-        logits = np.array([[[1000.0, 0, 999], [-1000, 0, -1000]], [[0, 1000, 0], [1000, 0, 500]]])
-        targets = np.array([[2, 0], [1, -1]])
-        expect_same(padded_loss, _padded_loss, logits, targets, tol=CLOSE, mistakes=mistakes, hint=(
-            "exp overflows, or a chance becomes 0. Stay with logarithms, as in lesson 5."
-        ))
+    for name, logits in [
+        ("logits of 1000", [[[1000.0, 0, 999], [0, 1, 2]], [[3, 1000, 0], [998, 0, 1000]]]),
+        ("logits of -1000", [[[-1000.0, -999, -1001], [0, 1, 2]], [[0, -1000, 0], [1, 2, 0]]]),
+        ("chances as small as exp(-800)", [[[0.0, 800, 0], [0, 1, 2]], [[0, 1, 0], [1, 2, 0]]]),
+    ]:
+        with case(name):
+            targets = np.array([[2, 0], [1, -1]])
+            expect_same(padded_loss, _padded_loss, np.array(logits), targets, tol=CLOSE,
+                        mistakes=mistakes, hint="exp overflows, or a chance becomes 0. Stay with "
+                        "logarithms, as in lesson 5.")
 
 
 # ---- 2: a loop with four bugs -------------------------------------------------------------------
