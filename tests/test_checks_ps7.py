@@ -73,6 +73,9 @@ def vectorised(*bugs, init=0.1, bias=True, mask=-np.inf, act=gelu, drop=()):
             return [] if bug("no parameters") else [self.table]
 
     class LayerNorm(Module):
+        def parameters(self):
+            return [self.scale] if bug("shift not listed") else super().parameters()
+
         def __init__(self, dim, eps=1e-5):
             self.eps = 0.0 if bug("no eps") else eps
             self.scale = Tensor(np.zeros(dim) if bug("scale at 0") else np.ones(dim))
@@ -272,7 +275,7 @@ def vectorised(*bugs, init=0.1, bias=True, mask=-np.inf, act=gelu, drop=()):
             self.norm = LayerNorm(embed_dim)
             self.head = Linear(embed_dim, vocab_size)
             if bug("large head"):
-                self.head.w = Tensor(np.random.default_rng().normal(size=(embed_dim, vocab_size)) * 9)
+                self.head.w.data *= 90
 
         def forward(self, ids):
             x = self.tokens(ids)
@@ -393,7 +396,7 @@ def vectorised(*bugs, init=0.1, bias=True, mask=-np.inf, act=gelu, drop=()):
     return SimpleNamespace(**found)
 
 
-# ---- style 2: lists of scalars, on a Value of the reader's own ------------------------------------
+# ---- style 2: lists of scalars, on a Value of the reader's own -----------------------------------
 
 
 class Value:
@@ -598,7 +601,7 @@ SCALARS = SimpleNamespace(
 )
 
 
-# ---- style 3: plain arrays, forward only, no parameters() ------------------------------------------
+# ---- style 3: plain arrays, forward only, no parameters() ----------------------------------------
 
 
 class ArrayEmbedding:
@@ -614,7 +617,8 @@ class ArrayLayerNorm:
         self.g, self.eps = np.ones(dim), eps
 
     def forward(self, x):
-        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + self.eps) * self.g
+        left = x - x.mean(-1, keepdims=True)
+        return left / np.sqrt(x.var(-1, keepdims=True) + self.eps) * self.g
 
 
 class ArrayFeedForward:
@@ -729,6 +733,28 @@ def test_right_models_learn(style, seed):
 
 # ---- wrong ones, and the hint that fits ----------------------------------------------------------
 
+def drawn_without_rng(model, start_ids, max_new_tokens, temperature=1.0, rng=None):
+    return scalar_generate(model, start_ids, max_new_tokens, temperature)
+
+
+def test_an_rng_that_is_not_used():
+    assert "generator that was given" in checks.ps7_generate(drawn_without_rng).message
+
+
+class WeightsOutside(Module):
+    """Its result is a Tensor, its weights are arrays."""
+
+    def __init__(self, num_embeddings, embedding_dim):
+        self.weight = np.random.default_rng().normal(size=(num_embeddings, embedding_dim))
+
+    def forward(self, ids):
+        return Tensor(self.weight[ids])
+
+
+def test_weights_that_cannot_learn():
+    assert "not trained" in checks.ps7_embedding(WeightsOutside).message
+
+
 WRONG = {
     "ps7_embedding": {
         "zero rows": "random numbers",
@@ -755,6 +781,7 @@ WRONG = {
         "no scale": "normed * weight",
         "no shift": "plus bias",
         "no ends": "normed * weight",
+        "shift not listed": "never trained",
     },
     "ps7_feed_forward": {
         "narrow": "(D, 4 D)",
@@ -924,7 +951,7 @@ def test_a_gradient_that_is_overwritten(name, monkeypatch):
     assert "gradients" in result.message and not result.passed
 
 
-# ---- stubs, halves, and what is not one's own -----------------------------------------------------
+# ---- stubs, halves, and what is not one's own ----------------------------------------------------
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -1010,7 +1037,7 @@ def test_hard_coded_answers_are_refused(name):
         assert not result.passed and result.score < 0.7, result.message
 
 
-# ---- strange, but right ---------------------------------------------------------------------------
+# ---- strange, but right --------------------------------------------------------------------------
 
 
 class Own:

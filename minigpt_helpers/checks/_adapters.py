@@ -212,9 +212,10 @@ def _looks_fixed(array: np.ndarray) -> bool:
 
 
 def left_out(module: object, twin: object) -> int:
-    """How many random numbers with a gradient `module.parameters()` does not name.
+    """How many numbers with a gradient `module.parameters()` does not name.
 
-    `twin` is made by the same call: what is equal in both, such as a mask, is no parameter.
+    `twin` is made by the same call: what is equal in both, such as a mask, is no parameter. But
+    rows of nothing but 0 or 1 are: so biases, scales and shifts begin.
     """
     named = listed(module)
     if named is None:
@@ -222,7 +223,8 @@ def left_out(module: object, twin: object) -> int:
     ids, count = set(map(id, named)), 0
     for leaf, other in zip(leaves(module), leaves(twin)):
         one, two = leaf.get(), other.get()
-        if one.shape == two.shape and not np.array_equal(one, two):
+        plain = one.ndim > 0 and len(set(one.flat)) == 1 and one.flat[0] in (0, 1)
+        if one.shape == two.shape and (plain or not np.array_equal(one, two)):
             missing = [value for value in leaf.values() if id(value) not in ids]
             count += sum(np.size(read(value)) for value in missing) * (id(leaf.holder) not in ids)
     return count
@@ -323,7 +325,8 @@ def forms(seen: list[object], classes: list[type]) -> list[Form]:
     plain = [np.array, nested(float)]
     if Tensor in kinds:
         return [*ours, *first, *last, *plain]
-    if any(isinstance(item, np.ndarray) for item in seen):
+    if any(isinstance(item, (np.ndarray, list)) for item in seen):
+        plain = plain if any(isinstance(item, np.ndarray) for item in seen) else plain[::-1]
         return [*plain, *first, *last, *ours]
     return [*first, *last, *ours, *plain]
 
@@ -350,7 +353,7 @@ def first_that_fits(ways: list, call: Callable, fits: Callable[[np.ndarray], boo
 def weighted_sum(out: object, weights: np.ndarray) -> object | None:
     """The sum of an output times given numbers, in the student's own values; None: no way to."""
     if isinstance(out, (list, tuple, np.ndarray)):
-        terms = [value * float(w) for value, w in zip(_values(out), np.ravel(weights))]
+        terms = [_scaled(value, float(w)) for value, w in zip(_values(out), np.ravel(weights))]
         if len(terms) != np.size(weights):  # rows that are tensors of their own
             terms = [weighted_sum(row, w) for row, w in zip(out, weights)]
         if not terms or any(term is None for term in terms):
@@ -366,6 +369,20 @@ def weighted_sum(out: object, weights: np.ndarray) -> object | None:
         except Exception:  # noqa: BLE001 - an own class need not know this operation
             continue
     return None
+
+
+def _scaled(value: object, factor: float) -> object:
+    try:
+        return value * factor
+    except Exception:  # noqa: BLE001 - an own class that multiplies only its own kind
+        return value * type(value)(factor)
+
+
+def wants_gradient(leaf: Leaf) -> None:
+    """An own class with a switch for it: on."""
+    for value in leaf.values():
+        if hasattr(value, "requires_grad"):
+            value.requires_grad = True
 
 
 def clear(params: list[Leaf], fresh: dict[int, object]) -> None:
@@ -418,7 +435,7 @@ class Part:
             ways = ways or forms(seen, value_classes(self.kind))
             size = np.shape(array)[0]
             self._form = first_that_fits(
-                ways, lambda way: self.run(way(array)), lambda got: got.ndim > 0 and len(got) == size
+                ways, lambda way: self.run(way(array)), lambda got: got.shape[:1] == (size,)
             )
         return self._form(array)
 
@@ -450,16 +467,15 @@ def require_own(thing: object, name: str, *sizes: int) -> None:
     does = [kind for kind in kinds if {"forward", "__call__"} & set(vars(kind))]
     if isinstance(thing, type) and all(is_ours(k) and k.__name__ == "Module" for k in does):
         raise NotDone("your class has no `forward` yet")
+    hint = "Write it yourself: that is the exercise."
     if any(map(is_ours, [thing, *does[:1]])):
-        raise Miss(f"that is the package's own {name}", ["Write it yourself: that is the exercise."])
+        raise Miss(f"that is the package's own {name}", [hint])
     try:
         inside = _parts(thing(*sizes) if sizes else None, set())
     except Exception:  # noqa: BLE001 - it comes again, and is told, in the first case
         return
     if any(is_ours(type(part)) and type(part).__name__ == name for part in inside):
-        raise Miss(f"inside is the package's own {name}", [
-            "Write it yourself: that is the exercise."
-        ])
+        raise Miss(f"inside is the package's own {name}", [hint])
 
 
 def _parts(thing: object, seen: set[int]) -> list[object]:

@@ -27,6 +27,7 @@ from minigpt_helpers.checks._adapters import (
     read,
     require_own,
     value_classes,
+    wants_gradient,
     weighted_sum,
 )
 from minigpt_helpers.checks._base import check, expect, expect_close, expect_equal
@@ -39,8 +40,8 @@ _OVERFLOW = (
     "score of the row, then exp."
 )
 _NOTHING_LEFT = (
-    "Does the mask hide a position from itself? Then its row has nothing left to look at. Only what "
-    "lies above the diagonal is hidden."
+    "Does the mask hide a position from itself? Then its row has nothing left to look at. Only "
+    "what lies above the diagonal is hidden."
 )
 _NOTHING_ADDED = (
     "Nothing is added inside the logarithm, and nothing is cut off: where the largest logit is "
@@ -62,7 +63,10 @@ def _randomised(rng: np.random.Generator, part: Part, size: float = 0.5) -> Part
 
     None of them is near 0, where what a part does could not be seen.
     """
-    return part.fill(lambda shape: size * rng.choice([-1, 1], shape) * rng.uniform(0.5, 1.5, shape))
+    def numbers(shape):
+        return size * rng.choice([-1, 1], shape) * rng.uniform(0.5, 1.5, shape)
+
+    return part.fill(numbers)
 
 
 def _no_overflow(call: Callable[[], np.ndarray], what: str) -> np.ndarray:
@@ -70,7 +74,8 @@ def _no_overflow(call: Callable[[], np.ndarray], what: str) -> np.ndarray:
         got = call()
     except _TROUBLE as error:
         raise Miss(f"{what}: {_said(error)}", [_OVERFLOW]) from None
-    expect(np.isfinite(got).all(), f"{what}: there is a NaN or an infinity in the result", _OVERFLOW)
+    finite = np.isfinite(got).all()
+    expect(finite, f"{what}: there is a NaN or an infinity in the result", _OVERFLOW)
     return got
 
 
@@ -91,14 +96,22 @@ def _with_ids(part: Part, ids: list[int]) -> np.ndarray:
 def _slopes(case, name: str, part: Part, array: np.ndarray, ids: bool = False) -> None:
     """The gradients agree with a finite difference in a random direction, if there are any."""
     given = part.given(array)
+    if not ids:
+        wants_gradient(Leaf(given))
     out = part.run(given)
     weights = case.rng.normal(size=read(out).shape)
-    loss = weighted_sum(out, weights)
+    try:
+        loss = weighted_sum(out, weights)
+    except Exception:  # noqa: BLE001 - an own class that knows few operations
+        return
     if not hasattr(loss, "backward"):
         return  # arrays or numbers without gradients: the forward pass is all there is
     moved = list(part.params) + ([] if ids else [Leaf(given)])
     moved = [leaf for leaf in moved if leaf.values()]
     with case(name):
+        expect(all(leaf.values() for leaf in part.params), (
+            "the result has backward(), but the parameters are plain numbers"
+        ), "A parameter is a Tensor or a Value, too. What has no gradient is not trained.")
         clear(moved, {})
         loss.backward()
         starts = [leaf.get() for leaf in moved]
@@ -115,8 +128,8 @@ def _slopes(case, name: str, part: Part, array: np.ndarray, ids: bool = False) -
             leaf.set(start)
         expected = (ends[0] - ends[1]) / (2 * h)
         hint = (
-            "Does a part of the result come from `.data`, outside the graph? Is a gradient added to "
-            "what is there (`+=`), also where a value is used twice?"
+            "Does a part of the result come from `.data`, outside the graph? Is a gradient added "
+            "to what is there (`+=`), also where a value is used twice?"
         )
         if slope == 0.0:
             hint = "No gradient arrives. Is the result computed from `.data`, outside the graph?"
@@ -133,7 +146,7 @@ def _all_listed(case, kind: Callable, *sizes: int) -> None:
         part = Part(kind, *sizes)
         part.need_parameters()
         missing = left_out(part.module, kind(*sizes))
-        expect(missing == 0, f"{missing} random numbers with a gradient are not in parameters()", (
+        expect(missing == 0, f"{missing} numbers with a gradient are not in parameters()", (
             "What is not in the list is never trained. Collect those of all parts."
         ))
 
@@ -156,7 +169,7 @@ def _causal(case, part: Part, x: np.ndarray, keep: int, rows: Callable, tol: flo
 
 
 def _all_used(part: Part, x: np.ndarray, rng: np.random.Generator) -> None:
-    """Every parameter changes the result. A bias of the keys need not, and is only D = 4 numbers."""
+    """Every parameter changes the result. A bias of the keys need not: it has D = 4 numbers."""
     before, idle = part(x), 0
     for leaf in part.params:
         if leaf.size > 4:
@@ -231,8 +244,8 @@ def ps7_embedding(case, Embedding):
 
 @check(
     lesson="ps7",
-    expects="a class `LayerNorm(dim)`: called with x (T, dim) it gives (T, dim), each row with mean "
-    "0 and variance 1, times a learnt scale (at first 1), plus a learnt shift (at first 0)",
+    expects="a class `LayerNorm(dim)`: called with x (T, dim) it gives (T, dim), each row with "
+    "mean 0 and variance 1, times a learnt scale (at first 1), plus a learnt shift (at first 0)",
     not_tested=_BATCH,
     seconds=15,
 )
@@ -246,8 +259,8 @@ def ps7_layer_norm(case, LayerNorm):
     mistakes = [
         (lambda x: normed(x, axis=0), "You norm down the columns. The mean and the variance of a "
          "position run along its own row."),
-        (lambda x: normed(x, axis=None), "You norm all rows together. Each row has its own mean and "
-         "variance."),
+        (lambda x: normed(x, axis=None), "You norm all rows together. Each row has its own mean "
+         "and variance."),
         (lambda x: normed(x, ddof=1), "The variance is the mean of the squares: divide by dim, not "
          "by dim - 1."),
         (lambda x: (x - x.mean(-1, keepdims=True)) / (x.var(-1, keepdims=True) + 1e-5),
@@ -270,7 +283,7 @@ def ps7_layer_norm(case, LayerNorm):
             ])
     with case("a row of equal numbers"):
         part = Part(LayerNorm, 3)
-        text = "eps is missing under the root: the variance of equal numbers is 0, and 0 / 0 is NaN."
+        text = "eps is missing under the root: the variance of equal numbers is 0, 0 / 0 is NaN."
         try:
             got = part(np.array([[2.0, 2.0, 2.0], [1.0, 2.0, 4.0]]))
         except ZeroDivisionError as error:
@@ -316,6 +329,7 @@ def ps7_layer_norm(case, LayerNorm):
             still = _randomised(rng, part)(np.full((1, 4), 3.0))
             expect(np.abs(still).min() > 1e-6, "the shift changes nothing", "... plus bias.")
     if not case.missed:
+        _all_listed(case, LayerNorm, 4)
         _slopes(case, "gradients", _randomised(rng, Part(LayerNorm, 4)), rng.normal(size=(3, 4)))
 
 
@@ -350,7 +364,7 @@ def ps7_feed_forward(case, FeedForward):
     with case("a hidden layer that is wider than D"):
         part = Part(FeedForward, 4)
         part.need_parameters()
-        expect(part.count() >= 4 * 4 * 4, (
+        expect(part.count() >= 2 * 4 * 16, (
             f"FeedForward(4) has {part.count()} numbers in its parameters"
         ), "Two matrices, (D, 4 D) and (4 D, D).")
     _zeros_give_zero(case, FeedForward, 4)
@@ -389,8 +403,8 @@ def ps7_feed_forward(case, FeedForward):
 
 @check(
     lesson="ps7",
-    expects="a function `cross_entropy_loss(logits, targets)`: logits (T, V) and a list of T ids in, "
-    "one number out",
+    expects="a function `cross_entropy_loss(logits, targets)`: logits (T, V) and a list of T ids "
+    "in, one number out",
     not_tested="a batch axis; bad inputs; speed",
     in_place=True,
     seconds=15,
@@ -421,6 +435,10 @@ def ps7_cross_entropy_loss(case, cross_entropy_loss):
          "belongs to targets[t]."),
         (lambda z, y: loss(z[1:], y[:-1]), "The targets come shifted already. Row t of the logits "
          "belongs to targets[t]."),
+        (lambda z, y: loss(z[:-1], y[1:]) * (1 - 1 / len(y)), "The targets come shifted already. "
+         "Row t of the logits belongs to targets[t]."),
+        (lambda z, y: loss(z, y) * len(y) / z.shape[1], "You divide by V. The mean runs over the T "
+         "positions."),
         (lambda z, y: loss(z[-1:], y[-1:]), "That is the loss at the last position. Take the mean "
          "over all."),
         (lambda z, y: loss(z[:1], y[:1]), "That is the loss at the first position. Take the mean "
@@ -431,8 +449,9 @@ def ps7_cross_entropy_loss(case, cross_entropy_loss):
         (lambda z, y: loss(probs(z), y), "The softmax is taken twice."),
         *((lambda z, y, e=e: -np.log(at(probs(z), y) + e).mean(), _NOTHING_ADDED)
           for e in (1e-5, 1e-4, 1e-3, 1e-2)),
-        (lambda z, y: -_log_softmax(z).mean(), "The mean runs over all characters. Only that of the "
-         "target counts."),
+        (lambda z, y: -_log_softmax(z).mean(), "The mean runs over all characters. Only that of "
+         "the target counts."),
+        (lambda z, y: loss(z, y) / np.log(10), "Take the natural logarithm, not that to base 10."),
         (lambda z, y: -(probs(z) * _log_softmax(z)).sum(-1).mean(), "That is the entropy of the "
          "model. Only the logarithm at the target counts."),
     ]
@@ -442,8 +461,11 @@ def ps7_cross_entropy_loss(case, cross_entropy_loss):
     def call(way):
         return cross_entropy_loss(way(z), list(y))
 
+    def fits(got):
+        return got.size == 1 and abs(got.item() - loss(z, y)) < 1e-5
+
     try:
-        way = first_that_fits(ways, call, lambda got: got.size == 1 and abs(got - loss(z, y)) < 1e-5)
+        way = first_that_fits(ways, call, fits)
     except (Exception, NotDone):  # noqa: BLE001 - it comes again, and is told, in the first case
         way = ways[0]
 
@@ -488,6 +510,7 @@ def _loss_slopes(case, loss_of: Callable, way: Callable, ways: list[Callable]) -
     z, y = case.rng.normal(size=(3, 4)), [2, 0, 2]
     try:
         given = way(z)
+        wants_gradient(Leaf(given))
         loss = loss_of(given, y)
     except Exception:  # noqa: BLE001 - told before
         return
@@ -541,8 +564,8 @@ def _scale(kind: Callable, D: int, H: int) -> float:
 
 @check(
     lesson="ps7",
-    expects="a class `SelfAttention(embed_dim, num_heads)` with `forward(x, causal=True)`: x (T, D) "
-    "in, (T, D) out",
+    expects="a class `SelfAttention(embed_dim, num_heads)` with `forward(x, causal=True)`: x "
+    "(T, D) in, (T, D) out",
     not_tested=_BATCH + "; that more than one head works apart",
     seconds=20,
 )
@@ -563,10 +586,10 @@ def ps7_self_attention(case, SelfAttention):
             for keep in (1, 3, 4):
                 _causal(case, part, x, keep, lambda rows: rows + rng.normal(size=rows.shape))
     with case("large scores"):
-        part = _randomised(rng, Part(SelfAttention, 4, 1))
-        x = rng.normal(size=(4, 4)) * 150
-        _no_overflow(lambda: part(x), "scores of some thousands")
-        for keep in (1, 2, 3):
+        for keep in [1, 2, 1, 3, 1, 2, 1, 3]:  # a finite mask leaks where all scores are below it
+            part = _randomised(rng, Part(SelfAttention, 4, 1))
+            x = rng.normal(size=(4, 4)) * 150
+            _no_overflow(lambda: part(x), "scores of some thousands")
             _causal(case, part, x, keep, lambda rows: -1.5 * rows, tol=1e-9)
     with case("the weights of a row sum to 1"):
         part = _randomised(rng, Part(SelfAttention, 4, 2))
@@ -585,8 +608,8 @@ def ps7_self_attention(case, SelfAttention):
             "With causal=False nothing is masked."
         ))
         expect_close(part(x[order], causal=False), free[order], tol=1e-6, hint=(
-            "Without a mask other places of the rows only move the rows of the result. Is something "
-            "reshaped that should be transposed?"
+            "Without a mask other places of the rows only move the rows of the result. Is "
+            "something reshaped that should be transposed?"
         ))
         expect_close(part(x[[2, 0, 3, 1, 4]])[4], part(x)[4], tol=1e-6, hint=(
             "The last position looks at all before it, whatever their order."
@@ -608,7 +631,7 @@ def ps7_self_attention(case, SelfAttention):
             hints = [text for value, text in wrong if abs(got - value) < 1e-2 * (1 + value)]
             expect(any(abs(got - value) < 1e-2 * value for value in right), (
                 f"the scores are {got / right[0]:.4f} times as large as they should be"
-            ), (hints or ["Divide q . k by the root of the head's dimension, before the softmax."])[0])
+            ), [*hints, "Divide q . k by the root of the head's dimension, before the softmax."][0])
     with case("queries, keys and values"):
         part = _randomised(rng, Part(SelfAttention, 4, 1))
         expect(part.count() >= 3 * 16, (
@@ -766,8 +789,8 @@ def ps7_mini_gpt(case, MiniGPT):
         rows = part(_ids_like([2, 2, 2, 2, 2]))
         gaps = [np.abs(rows[i] - rows[j]).max() for i in range(5) for j in range(i)]
         expect(min(gaps) > 1e-9, "for five equal ids two rows are the same", (
-            "The position embedding is missing, or it is looked up by the ids. Position t takes row "
-            "t, whatever character stands there."
+            "The position embedding is missing, or it is looked up by the ids. Position t takes "
+            "row t, whatever character stands there."
         ))
         one, other = part(_ids_like([1, 3, 2])), part(_ids_like([3, 1, 2]))
         expect(np.abs(one[2] - other[2]).max() > 1e-9, "the order of the characters before does "
@@ -851,12 +874,14 @@ def _takes(generate: Callable, name: str) -> bool:
     return any(p.name == name or p.kind is p.VAR_KEYWORD for p in names)
 
 
-def _generate(generate: Callable, model: _Fake, start: list[int], n: int, seed: int = 0,
-              strict: bool = True, **options: object) -> list[int]:
-    """The student's ids. All generators are seeded: theirs if they take one, and the global ones."""
+def _generate(
+    generate: Callable, model: _Fake, start: list[int], n: int, *,
+    seed: int = 0, global_seed: int | None = None, strict: bool = True, **options: object,
+) -> list[int]:
+    """The student's ids. Generators are seeded: theirs if they take one, and the global ones."""
     given = list(start)
-    random.seed(seed)
-    np.random.seed(seed)
+    random.seed(seed if global_seed is None else global_seed)
+    np.random.seed(seed if global_seed is None else global_seed)
     generators = [np.random.default_rng, random.Random] if _takes(generate, "rng") else [None]
     for generator in generators:
         more = {"rng": generator(seed)} if generator else {}
@@ -912,7 +937,8 @@ def ps7_generate(case, generate):
     except (Exception, NotDone):  # noqa: BLE001 - perhaps only temperature 0 is the trouble
         try:
             form = first_that_fits(
-                ways, lambda way: _generate(generate, _Fake(table, 9, way), [1, 2], 3, strict=False),
+                ways,
+                lambda way: _generate(generate, _Fake(table, 9, way), [1, 2], 3, strict=False),
                 lambda got: got.tolist()[:2] == [1, 2],
             )
         except (Exception, NotDone):  # noqa: BLE001 - it comes again, and is told, below
@@ -934,7 +960,8 @@ def ps7_generate(case, generate):
                 got = _generate(generate, model(), start, n, temperature=0)
             except _TROUBLE as error:
                 raise Miss(f"at temperature 0 {_said(error)}", [
-                    "Nothing can be divided by 0. At temperature 0 take the id of the largest logit."
+                    "Nothing can be divided by 0. At temperature 0 take the id of the largest "
+                    "logit."
                 ]) from None
             expect_equal(got, greedy(start, n, tail(9)), f"from {start}", mistakes=[
                 (lambda: greedy(start, n, tail(9), row=0), "You read the first row. The last one "
@@ -954,7 +981,9 @@ def ps7_generate(case, generate):
 
 def _generate_window(case, generate, model, greedy, tail) -> None:
     with case("the model sees its last max_seq_len ids"):
-        for size, start, n in [(2, [1, 4, 2], 6), (3, [3], 8), (1, [2, 0], 5), (3, [4, 1, 0, 2], 4)]:
+        for size, start, n in [
+            (2, [1, 4, 2], 6), (3, [3], 8), (1, [2, 0], 5), (3, [4, 1, 0, 2], 4)
+        ]:
             asked = model(size)
             try:
                 got = _generate(generate, asked, start, n, temperature=0)
@@ -964,7 +993,8 @@ def _generate_window(case, generate, model, greedy, tail) -> None:
                          mistakes=[
                 (lambda: greedy(start, n, lambda ids: ids[:size]), "The window is the beginning of "
                  "the text. The model should read its end: ids[-max_seq_len:]."),
-                (lambda: greedy(start, n, tail(max(1, size - 1))), "The window is one id too short."),
+                (lambda: greedy(start, n, tail(max(1, size - 1))), "The window is one id too "
+                 "short."),
                 (lambda: greedy(start[-size:], n, tail(size)), "Crop only what the model reads. "
                  "The result holds all ids."),
             ], hint="The last max_seq_len ids, and of the logits the last row.")
@@ -1011,10 +1041,15 @@ def _generate_draws(case, generate, form) -> None:
     with case("the default temperature is 1"):
         expect(agrees(drawn(n), probs(z), n), "without a temperature the shares are others")
     with case("the same seed, the same text"):
-        one, same = (_generate(generate, _Fake(known, 2, form), [0], 30, seed=5) for _ in range(2))
-        other = _generate(generate, _Fake(known, 2, form), [0], 30, seed=6)
+        own = _takes(generate, "rng")  # else the global generators are all there is
+        one, same, other = (
+            _generate(generate, _Fake(known, 2, form), [0], 30, seed=seed,
+                      global_seed=place if own else seed)
+            for place, seed in enumerate([5, 5, 6])
+        )
         expect_equal(same, one, "two runs with the same seed", hint=(
-            "Draw with the generator that was given, `rng`, or with the global one of `random`."
+            "Draw with the generator that was given, `rng`. A function without `rng` draws with a "
+            "global one."
         ))
         expect(other != one, "another seed gives the same text", (
             "Do not make a generator with a fixed seed inside."
