@@ -156,11 +156,16 @@ export function widget(name, build) {
       const root = element("div", { class: `minigpt-live minigpt-${name}`, role: "group",
         "aria-label": name, "data-testid": name }, controls, message, picture, line);
 
-      // JupyterLab takes arrow keys and letters as its own commands unless they stop here.
-      // Ctrl and Cmd combinations (save, run) go on.
-      root.onkeydown = (event) => {
-        if (!event.ctrlKey && !event.metaKey) event.stopPropagation();
+      // A notebook takes arrow keys and letters as its own commands unless they stop here.
+      // JupyterLab sees a key after the widget, Notebook 7 before it: there only an attribute of the
+      // element with the focus helps. Ctrl and Cmd combinations (save, run) go on.
+      const isOurs = (event) => !event.ctrlKey && !event.metaKey;
+      root.onkeydown = (event) => { if (isOurs(event)) event.stopPropagation(); };
+      const guard = (event) => {
+        if (root.contains(event.target))
+          event.target.toggleAttribute("data-lm-suppress-shortcuts", isOurs(event));
       };
+      window.addEventListener("keydown", guard, { capture: true });
 
       let frame = 0, width = 0;
       const redraw = () => {
@@ -187,6 +192,7 @@ export function widget(name, build) {
       el.append(root);
       redraw();
       return () => {
+        window.removeEventListener("keydown", guard, { capture: true });
         cancelAnimationFrame(frame);
         resized.disconnect();
         themed.disconnect();
