@@ -27,6 +27,7 @@ from benchmarks.report import Options, progress, table
 from benchmarks.turns import ROOT
 from launcher.testing import find_browser
 
+TESTS = ROOT / "tests"
 MOVES = 40
 NO_BROWSER = "No browser, no figures: "
 
@@ -105,21 +106,34 @@ WATCH = """([root, until]) => {
 }"""
 
 
-def run(options: Options, cases: list[Case] = CASES, moves: int = MOVES) -> dict:
+def run(
+    options: Options, cases: list[Case] = CASES, moves: int = MOVES, playwright_browser=None
+) -> dict:
+    """Measures each case. `playwright_browser` is used if there is one already, and stays open."""
     missing = what_is_missing()
     if missing:
         return {"missing": missing}
+    if playwright_browser is not None:
+        return run_in(playwright_browser, cases, moves)
     from playwright.sync_api import sync_playwright
 
-    sys.path.insert(0, str(ROOT / "tests"))  # the server and the pages are those of its tests
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
+        try:
+            return run_in(browser, cases, moves)
+        finally:
+            browser.close()
+
+
+def run_in(browser, cases: list[Case], moves: int) -> dict:
+    if str(TESTS) not in sys.path:
+        sys.path.insert(0, str(TESTS))  # the server and the pages are those of the tests
     from browser.jupyter_page import NotebookPage, Server, write_notebook
 
     measured = {}
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, \
-            sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         work = Path(folder) / "work"
         work.mkdir()
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
         context = browser.new_context(viewport={"width": 1280, "height": 720})
         server = Server(work, Path(folder))
         try:
@@ -132,10 +146,9 @@ def run(options: Options, cases: list[Case] = CASES, moves: int = MOVES) -> dict
                 measured[case.name] = summary(measure(page, case, moves), case)
                 page.close()
         finally:
+            context.close()
             server.stop()
-            version = browser.version
-            browser.close()
-    return {"browser": version, "milliseconds": measured}
+    return {"browser": browser.version, "milliseconds": measured}
 
 
 def what_is_missing() -> str | None:
