@@ -20,7 +20,7 @@ def open_lab(place: Place, options: list[str]) -> int:
     copies.bring_up_to_date(place)
     command = lab_command(place, page, rest)
     say(f"Opening JupyterLab on {page} (Ctrl+C here ends it).")
-    return run(place, command)
+    return run(place, command, place.root)
 
 
 def first_page(place: Place, original: bool) -> str:
@@ -44,11 +44,11 @@ def lab_command(place: Place, page: str, options: list[str]) -> list[str]:
     return command + options
 
 
-def run(place: Place, command: list[str]) -> int:
+def run(place: Place, command: list[str], folder: Path) -> int:
     """Let JupyterLab take the place of this program; Windows cannot, there it is waited for."""
     if os.name == "nt":
-        return wait_for(subprocess.Popen(command, cwd=place.root, env=place.child_env()))
-    os.chdir(place.root)
+        return wait_for(subprocess.Popen(command, cwd=folder, env=place.child_env()))
+    os.chdir(folder)
     os.execve(command[0], command, place.child_env())
 
 

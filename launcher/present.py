@@ -26,7 +26,7 @@ def present(place: Place, arguments: list[str]) -> int:
     command = present_command(place, stage, name, arguments[1:] if named else arguments)
     say(f"Presenting {name}. Arrow keys change the slide, S shows the notes.")
     say("Esc leaves the slides, F8 comes back, Ctrl+C here ends it. Changes are not kept.")
-    return lab.run(place, command)
+    return lab.run(place, command, stage)
 
 
 def set_stage(place: Place, stage: Path, name: str) -> None:

@@ -257,7 +257,7 @@ def calls(monkeypatch):
     monkeypatch.setattr(present, "prepare", lambda place, wanted: calls.append(wanted))
     run = lambda command, **_: calls.append(command[2:]) or 0  # noqa: E731
     monkeypatch.setattr(slides.subprocess, "call", run)
-    monkeypatch.setattr(lab, "run", lambda place, command: calls.append(command) or 0)
+    monkeypatch.setattr(lab, "run", lambda place, command, _: calls.append(command) or 0)
     return calls
 
 

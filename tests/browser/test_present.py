@@ -71,12 +71,14 @@ class Talk(NotebookPage):
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
-    """What start.py present serves, with one more notebook."""
+    """What start.py present serves, with two more notebooks."""
     folder = tmp_path_factory.mktemp("present")
     set_stage(here(), folder, LESSON)
-    notebook = nbformat.v4.new_notebook(cells=CELLS)
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-    nbformat.write(notebook, folder / "notebooks" / "talk.ipynb")
+    fails = [code_cell("slide", "1 / 0"), code_cell("slide", "print('not reached')")]
+    for name, cells in {"talk.ipynb": CELLS, "fails.ipynb": fails}.items():
+        notebook = nbformat.v4.new_notebook(cells=cells)
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+        nbformat.write(notebook, folder / "notebooks" / name)
     return folder / "notebooks"
 
 
@@ -142,9 +144,9 @@ def test_no_key_harms_the_notebook(talk):
 def test_escape_leads_back_to_the_notebook_and_f8_to_the_slide(talk):
     talk.press("ArrowRight", "Escape")
     talk.assert_shows("the lesson's words", "for the lesson alone")
-    assert talk.page.locator(".jp-NotebookPanel-toolbar").is_visible()
+    assert talk.page.get_by_role("button", name="Restart the kernel").first.is_visible()
     talk.press("F8")
-    talk.assert_shows("The first slide")
+    talk.assert_shows("The slide's words")
     talk.assert_hides("for the lesson alone")
 
 
@@ -158,6 +160,11 @@ def test_speaker_notes_stand_in_a_window_of_their_own(talk):
     notes.locator("mjx-container").wait_for()
     assert talk.slide() == "2 / 3"
     notes.close()
+
+
+@pytest.mark.parametrize("talk", ["fails.ipynb"], indirect=True)
+def test_a_failing_cell_is_told_of(talk):
+    talk.assert_shows("a cell failed: Esc shows the notebook")
 
 
 @pytest.mark.parametrize("talk", [LESSON], indirect=True)

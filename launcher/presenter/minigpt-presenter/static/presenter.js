@@ -38,12 +38,12 @@
   }
 
   class Presenter {
-    constructor(app, panel) {
+    constructor(app, panel, at) {
       this.app = app;
       this.panel = panel;
       this.notebook = panel.content;
       this.slides = slidesOf(this.notebook.widgets);
-      this.at = 0;
+      this.at = Math.min(at, this.slides.length - 1);
       this.step = 0;
       this.onKey = (event) => this.key(event);
       this.onResize = () => this.scale();
@@ -55,6 +55,7 @@
       this.panel.node.showPopover();
       this.number = this.sign("right");
       this.news = this.sign("left");
+      this.news.textContent = news;
       for (const { cell, words } of this.slides.flatMap((slide) => slide.cells)) {
         const tags = cell.model.getMetadata("tags") ?? [];
         cell.node.classList.toggle("minigpt-no-input", tags.includes("slide-hide-input"));
@@ -189,16 +190,19 @@
   }
 
   let presenter = null;
+  let left = 0; // the slide on which it was left
+  let news = "";
 
   async function toggle(app) {
     if (presenter) {
       presenter.stop();
+      left = presenter.at;
       presenter = null;
       return;
     }
     const panel = app.shell.currentWidget;
     if (!panel?.node.classList.contains("jp-NotebookPanel")) return;
-    presenter = new Presenter(app, panel);
+    presenter = new Presenter(app, panel, left);
     await presenter.start();
   }
 
@@ -216,15 +220,15 @@
     app.commands.addKeyBinding({ command: "minigpt:present", keys: ["F8"], selector: "body" });
 
     await app.restored;
-    while (!app.shell.currentWidget?.context) await new Promise((done) => setTimeout(done, 100));
-    const panel = app.shell.currentWidget;
-    await panel.revealed;
-    await panel.sessionContext.ready;
+    const kernel = () => app.shell.currentWidget?.sessionContext?.session?.kernel;
+    while (kernel()?.status !== "idle") await new Promise((done) => setTimeout(done, 100));
+    await app.shell.currentWidget.revealed;
+    news = "the cells are running ...";
     await toggle(app);
-    presenter.news.textContent = "the cells are running ...";
-    await app.commands.execute("notebook:run-all-cells");
+    const ran = await app.commands.execute("notebook:run-all-cells");
+    news = ran ? "" : "a cell failed: Esc shows the notebook";
     if (presenter) {
-      presenter.news.textContent = "";
+      presenter.news.textContent = news;
       presenter.scale();
     }
   }
