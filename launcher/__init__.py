@@ -2,7 +2,8 @@
 
 ``place`` knows the folders, ``environment`` makes ``.venv``, ``diagnosis`` reads the log of a
 failed install, ``copies`` looks after the student's notebooks, ``lab`` opens JupyterLab,
-``testing`` runs the tests, ``bench`` the benchmarks, ``locking`` writes the locks, ``cli`` ties a
-command to each.
-``execute`` alone is run by the Python in ``.venv``: it runs the lessons and stores what they show.
+``present`` shows a lesson slide by slide in it, ``slides`` makes decks, ``testing`` runs the tests,
+``bench`` the benchmarks, ``locking`` writes the locks, ``cli`` ties a command to each.
+Some are run by the Python in ``.venv``: ``execute`` runs the lessons and stores what they show,
+``deck`` turns one into slides, ``deck_pdf`` prints them.
 """
