@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
-from launcher import bench, copies, lab, locking, present, sets, slides, testing
+from launcher import bench, copies, lab, locking, present, release, sets, slides, testing
 from launcher.diagnosis import system_trouble
 from launcher.place import Place, Trouble, here, python_name
 
@@ -61,6 +61,10 @@ COMMANDS = {
         sets.grade, "FOLDER [--out FOLDER] [--help]",
         "for teachers: grade the problem sets that students handed in; see GRADING.md\n"
         "(--help: all options)",
+    ),
+    "release": Command(
+        release.release, "[--out FILE]",
+        "for teachers: pack what students get, without solutions and hidden tests",
     ),
     "problems": Command(
         sets.make_problems, "[--check] [NAME]...",

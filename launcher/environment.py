@@ -43,6 +43,21 @@ LAB_SETTINGS = {
         "checkForUpdates": False,
     },
 }
+# nbgrader comes with the tools for teachers; its buttons and pages stay out of JupyterLab.
+SERVER_SETTINGS = {
+    "ServerApp": {
+        "jpserver_extensions": {
+            f"nbgrader.server_extensions.{name}": False
+            for name in ("formgrader", "validate_assignment", "assignment_list", "course_list")
+        }
+    }
+}
+PAGE_SETTINGS = {"disabledExtensions": {"@jupyter/nbgrader": True}}
+SETTINGS = {
+    "share/jupyter/lab/settings/overrides.json": LAB_SETTINGS,
+    "etc/jupyter/jupyter_server_config.json": SERVER_SETTINGS,
+    "etc/jupyter/labconfig/page_config.json": PAGE_SETTINGS,
+}
 
 
 def prepare(place: Place, wanted: str) -> None:
@@ -254,9 +269,10 @@ def logged(place: Place, command: list) -> bool:
 
 
 def write_lab_settings(place: Place) -> None:
-    path = place.venv / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(LAB_SETTINGS, indent=2) + "\n", encoding="utf-8")
+    for name, content in SETTINGS.items():
+        path = place.venv / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def check_space(place: Place, wanted: str) -> None:

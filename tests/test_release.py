@@ -1,0 +1,133 @@
+"""The archive for students: everything they need, nothing they may not see."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import zipfile
+
+import nbformat
+import pytest
+
+from launcher import cli, copies, problems, release
+from launcher.place import Place, Trouble, here
+
+SOLUTIONS = sorted((here().notebooks / "solutions").glob("*.ipynb"))
+NOT_TRACKED = {".git", ".venv", "build", "my_work", "__pycache__", ".pytest_cache"}
+TEXT = {".py", ".md", ".ipynb", ".toml", ".yml", ".cfg", ".txt", ".js", ".css", ".json", ".j2"}
+
+
+def all_files(place):
+    """What git tracks, for a copy without git: everything that is not made by a run."""
+    found = [path.relative_to(place.root) for path in place.root.rglob("*") if path.is_file()]
+    return sorted(path.as_posix() for path in found if not NOT_TRACKED & set(path.parts))
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """The project's own archive."""
+    folder = tmp_path_factory.mktemp("release")
+    with pytest.MonkeyPatch.context() as patch:
+        try:
+            release.tracked(here())
+        except Trouble:
+            patch.setattr(release, "tracked", all_files)
+        assert release.release(here(), ["--out", str(folder / "one.zip")]) == 0
+        assert release.release(here(), ["--out", str(folder / "two.zip")]) == 0
+    return folder / "one.zip"
+
+
+@pytest.fixture(scope="module")
+def unpacked(archive, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("student")
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(folder)
+    return Place(folder / "mini-gpt")
+
+
+def texts(place):
+    for path in place.root.rglob("*"):
+        if path.suffix in TEXT:
+            yield path.relative_to(place.root).as_posix(), path.read_text(encoding="utf-8")
+
+
+def test_the_same_files_give_the_same_bytes(archive):
+    assert archive.read_bytes() == archive.with_name("two.zip").read_bytes()
+    with zipfile.ZipFile(archive) as file:
+        infos = file.infolist()
+    assert [info.filename for info in infos] == sorted(info.filename for info in infos)
+    assert {info.date_time for info in infos} == {release.TIME}
+
+
+def test_students_can_start_with_it(unpacked):
+    done = subprocess.run(
+        [sys.executable, str(unpacked.root / "start.py"), "--help"],
+        capture_output=True, text=True, check=False,
+    )
+    assert done.returncode == 0 and "start.py reset" in done.stdout
+    copies.bring_up_to_date(unpacked)
+    mine = {path.relative_to(unpacked.work).as_posix() for path in unpacked.work.rglob("*.ipynb")}
+    problem_sets = {f"problems/{path.name}" for path in SOLUTIONS}
+    assert problem_sets < mine
+    assert {name for name in mine if "/" in name} == problem_sets
+    for name in ["README.md", "LICENSE", "requirements.lock", "pyproject.toml", "GRADING.md"]:
+        assert (unpacked.root / name).is_file()
+
+
+def test_no_answers_by_name(unpacked):
+    assert not (unpacked.notebooks / "solutions").exists()
+    assert not (unpacked.root / "TEACHING.md").exists()
+    assert not list((unpacked.root / "tests").glob("test_checks_*"))
+    assert (unpacked.root / "tests" / "test_nn.py").is_file()
+
+
+def secrets(path):
+    """A solution's whole regions, without blanks: (those of solutions, those of hidden tests)."""
+    solutions, hidden = set(), set()
+    for cell in nbformat.read(path, as_version=4).cells:
+        graded_code = cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get("grade")
+        for region in problems.regions(cell.source):
+            (hidden if graded_code else solutions).add(problems.squeezed("".join(region)))
+    return {region for region in solutions if len(region) > 60}, hidden
+
+
+def without_blanks(name, text):
+    """All that a file says; of a notebook what its strings say."""
+    return problems.squeezed(problems.all_text(json.loads(text)) if name.endswith("nb") else text)
+
+
+@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+def test_no_solution_and_no_hidden_test_is_in_it(path, unpacked):
+    """Solutions are nowhere but in the package, which the capstone builds again, and in lessons
+    that explain it; hidden tests and their seeds are nowhere at all."""
+    solutions, hidden = secrets(path)
+    seeds = problems.seeds(nbformat.read(path, as_version=4))
+    assert solutions and hidden
+    for name, text in texts(unpacked):
+        plain = without_blanks(name, text)
+        assert not any(secret in plain for secret in hidden), name
+        if not name.startswith(("minigpt_helpers/", "notebooks/0")):
+            assert not any(secret in plain for secret in solutions), name
+        if name.startswith("notebooks/problems/"):
+            assert not problems.MARKS.search(text), name
+        if name.startswith(("notebooks/problems/ps", "minigpt_helpers/checks")):
+            assert not any(re.search(rf"\bseed\s*=\s*{seed}\b", text) for seed in seeds), name
+
+
+@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+def test_a_leak_would_be_found(path):
+    plain = without_blanks(path.name, path.read_text(encoding="utf-8"))
+    assert all(secret in plain for group in secrets(path) for secret in group)
+
+
+def test_without_git_it_says_so(tmp_path):
+    with pytest.raises(Trouble, match="git does not say"):
+        release.release(Place(tmp_path / "absent"), ["--out", str(tmp_path / "x.zip")])
+    assert not (tmp_path / "x.zip").exists()
+
+
+def test_an_option_it_does_not_know(capsys):
+    assert cli.run(["release", "--to", "x"]) == 1
+    assert "start.py release --out" in capsys.readouterr().err
