@@ -103,11 +103,13 @@ class AttentionViewer(TeachingWidget):
         state, place = self.state(), f"layer {self.layer}, head {self.head}"
         drawn = [drawn_sign(token) for token in self.tokens]
         figure = heatmap(
-            state["map"], drawn, drawn, title=f"attention weights, {place}",
+            state["map"], drawn, drawn, title=f"attention, {place}",
             xlabel="key: the character looked at", ylabel="query: the one that looks",
             mask=np.triu(np.ones_like(state["map"], dtype=bool), k=1), vmin=0, vmax=1,
             colorbar_label="weight",
         )
+        height = min(10.2, max(4.6, 0.17 * len(self.tokens) + 1.2))  # inches: fits a slide
+        figure.set_size_inches(height + 0.4, height)
         strongest = int(state["strongest"][0])
         said = pair_in_words(self.tokens, state["map"], self.row, strongest, causal=True)
         alt = (
