@@ -174,13 +174,14 @@ def listed(module: object) -> list | None:
 
 
 def _flat(found: object) -> Iterator[object]:
-    if isinstance(found, dict):
-        found = found.values()
+    if isinstance(found, (dict, Iterator)):
+        found = list(found.values() if isinstance(found, dict) else found)
     if is_value(found) or isinstance(found, (np.ndarray, str, float)):
         yield found
-    else:
-        yield found
-        for part in found if hasattr(found, "__iter__") else ():
+    elif hasattr(found, "__iter__"):
+        found = list(found) if not isinstance(found, list) else found
+        yield from [found] * bool(found)
+        for part in found:
             yield from _flat(part)
 
 

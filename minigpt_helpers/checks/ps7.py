@@ -190,7 +190,7 @@ def _all_used(part: Part, x: np.ndarray, rng: np.random.Generator) -> None:
     expects="a class `Embedding(num_embeddings, embedding_dim)`: called with a list of T ids it "
     "gives T rows of embedding_dim numbers",
     not_tested="ids out of range; inputs with a batch axis; speed",
-    seconds=15,
+    seconds=30,
 )
 def ps7_embedding(case, Embedding):
     rng = case.rng
@@ -234,6 +234,7 @@ def ps7_embedding(case, Embedding):
                 "the rows, up to a common factor"
             ), hint="Id i takes row i: ids count from 0.")
     if not case.missed:
+        _all_listed(case, Embedding, 7, 4)
         part = Part(Embedding, 5, 3)
         _with_ids(part, [0])
         _slopes(case, "gradients, an id twice", part, _ids_like([1, 4, 1]), ids=True)
@@ -247,7 +248,7 @@ def ps7_embedding(case, Embedding):
     expects="a class `LayerNorm(dim)`: called with x (T, dim) it gives (T, dim), each row with "
     "mean 0 and variance 1, times a learnt scale (at first 1), plus a learnt shift (at first 0)",
     not_tested=_BATCH,
-    seconds=15,
+    seconds=30,
 )
 def ps7_layer_norm(case, LayerNorm):
     rng = case.rng
@@ -275,7 +276,7 @@ def ps7_layer_norm(case, LayerNorm):
     hint = "(x - mean) / sqrt(variance + eps), for each row by itself. The scale starts at 1."
     require_own(LayerNorm, "LayerNorm", 4)
     for T, D in [(3, 4), (1, 5), (4, 3), (5, 5)]:
-        x = rng.normal(size=(T, D)) * 2 + 1
+        x = rng.normal(size=(T, D)) * 20 + 10
         with case(f"x of shape ({T}, {D})"):
             # eps may be small or large: hence the tolerance
             expect_close(Part(LayerNorm, D)(x), normed(x), tol=1e-3, hint=hint, mistakes=[
@@ -350,7 +351,7 @@ def _zeros_give_zero(case, kind: Callable, *sizes: int) -> None:
     expects="a class `FeedForward(embed_dim)`: called with x (T, D) it gives (T, D): linear to 4 D "
     "numbers, an activation, linear back to D",
     not_tested=_BATCH + "; which activation it is",
-    seconds=15,
+    seconds=30,
 )
 def ps7_feed_forward(case, FeedForward):
     rng = case.rng
@@ -361,6 +362,8 @@ def ps7_feed_forward(case, FeedForward):
             expect_equal(list(got.shape), [T, D], "the shape of the result", hint=(
                 "The second linear layer leads back to D."
             ))
+    if not case.missed:
+        _all_listed(case, FeedForward, 4)
     with case("a hidden layer that is wider than D"):
         part = Part(FeedForward, 4)
         part.need_parameters()
@@ -394,7 +397,6 @@ def ps7_feed_forward(case, FeedForward):
         ), "The activation stands between the layers, not after the second one.")
     if case.missed:
         return
-    _all_listed(case, FeedForward, 4)
     _slopes(case, "gradients", _randomised(rng, Part(FeedForward, 4)), rng.normal(size=(2, 4)))
 
 
@@ -407,7 +409,7 @@ def ps7_feed_forward(case, FeedForward):
     "in, one number out",
     not_tested="a batch axis; bad inputs; speed",
     in_place=True,
-    seconds=15,
+    seconds=30,
 )
 def ps7_cross_entropy_loss(case, cross_entropy_loss):
     rng = case.rng
@@ -567,7 +569,7 @@ def _scale(kind: Callable, D: int, H: int) -> float:
     expects="a class `SelfAttention(embed_dim, num_heads)` with `forward(x, causal=True)`: x "
     "(T, D) in, (T, D) out",
     not_tested=_BATCH + "; that more than one head works apart",
-    seconds=20,
+    seconds=40,
 )
 def ps7_self_attention(case, SelfAttention):
     rng = case.rng
@@ -652,7 +654,7 @@ def ps7_self_attention(case, SelfAttention):
     expects="a class `TransformerBlock(embed_dim, num_heads)`: x (T, D) in, (T, D) out: x plus "
     "attention of the normed x, then that plus feed-forward of it normed",
     not_tested=_BATCH + "; that both norms have parameters of their own",
-    seconds=20,
+    seconds=40,
 )
 def ps7_transformer_block(case, TransformerBlock):
     rng = case.rng
@@ -746,7 +748,7 @@ _SIZES = (7, 4, 1, 1, 5)  # V, D, heads, layers, max_seq_len: a position table h
     expects="a class `MiniGPT(vocab_size, embed_dim, num_heads, num_layers, max_seq_len)`: called "
     "with a list of T ids it gives logits (T, V); `.max_seq_len` is kept",
     not_tested=_BATCH + "; more ids than max_seq_len",
-    seconds=30,
+    seconds=60,
 )
 def ps7_mini_gpt(case, MiniGPT):
     rng = case.rng
@@ -819,9 +821,9 @@ def ps7_mini_gpt(case, MiniGPT):
             ), "The final norm is missing: it stands between the last block and the head.")
     with case("an untrained model is unsure"):
         losses = []
-        for _ in range(3):
-            part = Part(MiniGPT, 7, 16, 1, 1, 3)
-            losses.append(-_log_softmax(_with_ids(part, [0, 3, 6])).mean())  # over all targets
+        for _ in range(2):
+            part = Part(MiniGPT, 7, 16, 1, 1, 2)
+            losses.append(-_log_softmax(_with_ids(part, [0, 6])).mean())  # over all targets
         first = float(np.mean(losses))
         expect(first < math.log(7) + 1, (
             f"its loss is {first:.2f}, and that of a uniform guess {math.log(7):.2f}"
@@ -908,7 +910,7 @@ def _generate(
     "rng=None)` that gives the start ids and the new ones in one list",
     not_tested="bad inputs; speed; top_k, if your function has none",
     in_place=True,
-    seconds=20,
+    seconds=40,
 )
 def ps7_generate(case, generate):
     rng = case.rng
@@ -1081,7 +1083,7 @@ def _generate_draws(case, generate, form) -> None:
     expects="your MiniGPT and your cross_entropy_loss, on a Tensor or on values with backward()",
     not_tested="a text that the model has not seen",
     in_place=True,
-    seconds=40,
+    seconds=60,
 )
 def ps7_checklist(case, MiniGPT, cross_entropy_loss):
     require_own(cross_entropy_loss, "cross_entropy_loss")
@@ -1133,19 +1135,24 @@ def ps7_checklist(case, MiniGPT, cross_entropy_loss):
     with case("the loss falls on a few characters"):
         expect(hasattr(loss_now(), "backward"), "the loss has no backward()")
         before, after = number(loss_now()), _after_training(part, loss_now, start, number)
-        expect(after < 0.5 * before, f"30 steps on {T} characters: {before:.2f} to {after:.2f}", (
+        expect(after < 0.5 * before, f"after up to 150 steps on {T} characters: {before:.2f} to {after:.2f}", (
             "A model that cannot learn four characters by heart has a bug in its loss, its "
             "gradients or its list of parameters."
         ))
 
 
 def _after_training(part: Part, loss_now: Callable, start: dict, number: Callable) -> float:
-    """The loss after 30 steps of Adam, which is not particular about the size of the weights."""
+    """The loss after up to 150 steps of Adam, which does not mind how large the weights are."""
     means = [np.zeros(leaf.get().shape) for leaf in part.params]
     squares = [np.zeros(leaf.get().shape) for leaf in part.params]
-    for step in range(1, 31):
+    first = None
+    for step in range(1, 151):
         clear(part.params, start)
-        loss_now().backward()
+        loss = loss_now()
+        first = number(loss) if first is None else first
+        if number(loss) < 0.4 * first:
+            break
+        loss.backward()
         for leaf, mean, square in zip(part.params, means, squares):
             grad = leaf.grad()
             mean += 0.1 * (grad - mean)
