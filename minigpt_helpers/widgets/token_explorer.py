@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import traitlets
 
-from minigpt_helpers.plots import HEAT, ORANGE, STYLE, new_figure
+from minigpt_helpers.plots import HEAT, ORANGE, STYLE, WIDEST, new_figure
 from minigpt_helpers.widgets._base import (
     TeachingWidget,
     bundle,
@@ -118,8 +118,10 @@ def draw_tokens(
 
     ids = state["ids"][: len(text)]
     rows = max(1, -(-len(text) // per_row))
+    columns = min(per_row, max(10, len(text)))  # a short text in large boxes
+    scale = per_row / columns
     with mpl.rc_context(STYLE):
-        figure, (axes,) = new_figure(11.0, 0.6 + 0.75 * rows)
+        figure, (axes,) = new_figure(WIDEST, 0.6 + 0.75 * scale * rows)
         for i, (char, token_id) in enumerate(zip(text, ids, strict=True)):
             x, y = i % per_row, i // per_row
             known = token_id != UNKNOWN
@@ -129,11 +131,12 @@ def draw_tokens(
             axes.add_patch(mpl.patches.Rectangle((x, y), 0.92, 0.9, **look))
             dark = known and 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
             ink = {"color": "white" if dark else "#1a1a1a", "ha": "center", "va": "center"}
-            axes.text(x + 0.46, y + 0.3, drawn_sign(char), fontsize=17, parse_math=False, **ink)
-            axes.text(x + 0.46, y + 0.68, str(token_id) if known else "?", fontsize=13, **ink)
-        axes.set(xlim=(-0.1, per_row), ylim=(rows + 0.02, -0.1))
+            sign, number = drawn_sign(char), str(token_id) if known else "?"
+            axes.text(x + 0.46, y + 0.3, sign, fontsize=17 * scale, parse_math=False, **ink)
+            axes.text(x + 0.46, y + 0.68, number, fontsize=13 * scale, **ink)
+        axes.set(xlim=(-0.1, columns), ylim=(rows + 0.02, -0.1))
         axes.axis("off")
-        axes.set_title("One box, one token: the character and below it its id")
+        axes.set_title("One box, one token: the character and below it its id", loc="left")
     pairs = ", ".join(
         f"{in_words(char)} {'unknown' if token_id == UNKNOWN else token_id}"
         for char, token_id in zip(text, ids, strict=True)
