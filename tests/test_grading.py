@@ -196,6 +196,9 @@ CLASS = {
         None, handed_in(first="min = max = display = result = hidden = checks = None"), 8, "", ""
     ),
     "spy": (None, handed_in(first=SPY), 8, "", ""),
+    "own text": (
+        None, handed_in(first="print('read', open('my_text.txt').read())"), 8, "", ""
+    ),
     "Jürgen Müßig": ("nbgrader", handed_in(), 8, "", ""),
     "..": ("flat", handed_in(), 8, "", ""),
     "=1+1": ("flat", handed_in({"bits": RIGHT["bits"]}), 3, "", ""),
@@ -220,6 +223,9 @@ def write_class(folder, out):
             for word, value in [("CLASS_FOLDER", folder), ("OUT", out)]:
                 text = text.replace(f"Path({word}", f"Path('{value.as_posix()}'")
             path.write_text(text, encoding="utf-8")
+
+
+    (folder / "own text" / "my_text.txt").write_text("my own text", encoding="utf-8")
 
 
 def grade(*arguments):
@@ -359,7 +365,7 @@ def test_marks_are_entered_kept_and_checked(small_class, solutions, tmp_path):
     command = [small_class, "--out", out, "--solutions", solutions]
     names = tmp_path / "class.csv"
     names.write_text("student\nanna\nbo\n", encoding="utf-8")
-    done = grade(*command, "--students", names, "--due", "2000-01-01")
+    done = grade(*command, "--students", names, "--due", "2000-01-01", "--sandbox", "off")
     assert done.returncode == 1
     anna, bo = table(out / "scores.csv")
     assert (anna["score"], anna["late"], bo["problem"]) == ("8", "late", "nothing handed in")
@@ -376,25 +382,19 @@ def test_marks_are_entered_kept_and_checked(small_class, solutions, tmp_path):
     assert (anna["open_score"], anna["open_waiting"], anna["total"]) == ("2.5", "0", "10.5")
     assert "Why?" in (out / anna["feedback"]).read_text(encoding="utf-8")
 
-    marks = tmp_path / "marks.csv"  # of another program, with a mark for someone unknown
-    marks.write_text(f"student;set;problem;score\nanna;{NAME};think-open;3,5\n"
-                     f"carl;{NAME};think-open;1\n", encoding="utf-8")
+    (out / "open_marks.csv").unlink()  # the gradebook has it too
+    marks = tmp_path / "marks.csv"  # of another program; one for someone unknown, one too high
+    marks.write_text(f"student;set;problem;score\nanna;{NAME};bits-test;2,5\n"
+                     f"carl;{NAME};think-open;1\nanna;{NAME};mask-test;9\n", encoding="utf-8")
     done = grade(*command, "--open", marks)
     assert f"a mark without an answer: carl, {NAME}, think-open" in done.stdout
-    assert table(out / "scores.csv")[0]["open_score"] == "3.5"
-    (out / "open_marks.csv").unlink()  # the gradebook has it too
-    marks.write_text(f"student,set,problem,score\nanna,{NAME},think-open,9\n", encoding="utf-8")
-    grade(*command, "--open", marks)
     [anna] = table(out / "scores.csv")
-    assert "a mark of 9 is not between 0 and 4" in anna["notes"]
+    assert (anna["score"], anna["open_score"]) == ("7.5", "2.5")
+    assert "a mark of 9 is not between 0 and 3" in anna["notes"]
 
 
-def test_a_text_of_the_students_own_is_there(small_class, solutions, tmp_path):
-    (small_class / "anna" / "my_text.txt").write_text("abc", encoding="utf-8")
-    own = "print('read', open('my_text.txt').read())"
-    nbformat.write(handed_in(first=own), small_class / "anna" / f"{NAME}.ipynb")
-    grade(small_class, "--out", tmp_path / "out", "--solutions", solutions)
-    assert "read abc" in (tmp_path / "out" / "feedback" / "anna" / f"{NAME}.html").read_text()
+def test_a_text_of_the_students_own_is_there(graded, rows):
+    assert "read my own text" in page(graded, rows, "own text")
 
 
 @pytest.mark.parametrize(("words", "said"), [
