@@ -16,7 +16,9 @@ MOST_CODE_LINES = 12
 MOST_COLUMNS = 82  # a longer line of code wraps
 
 # The lessons whose slides were made to fit: all rules hold for them.
-DESIGNED: list[str] = ["01_tokenization", "03_attention", "04_block", "05_training", "06_generation"]
+DESIGNED: list[str] = [
+    "01_tokenization", "03_attention", "04_block", "05_training", "06_generation",
+]
 
 
 def slides_of(notebook: nbformat.NotebookNode) -> list[list[nbformat.NotebookNode]]:
