@@ -228,8 +228,8 @@ class DivergenceError(ValueError):
     def __init__(self, step: int, loss: float, grad_norm: float, lr: float, history: History):
         super().__init__(
             f"training diverged: at step {step} the loss is {loss:.4g} and the gradient's norm "
-            f"{grad_norm:.4g}. The usual cause is a learning rate that is too high (here {lr:g}). Make "
-            "a new model and try a third of it, add warm-up steps, or a smaller grad_clip."
+            f"{grad_norm:.4g}. The usual cause is a learning rate that is too high (here {lr:g}). "
+            "Make a new model and try a third of it, add warm-up steps, or a smaller grad_clip."
         )
         self.history = history
 
