@@ -371,6 +371,18 @@ def ps7_feed_forward(case, FeedForward):
             f"FeedForward(4) has {part.count()} numbers in its parameters"
         ), "Two matrices, (D, 4 D) and (4 D, D).")
     _zeros_give_zero(case, FeedForward, 4)
+    with case("other parameters, another result"):
+        x = rng.normal(size=(3, 4))
+        one, other = (_randomised(rng, Part(FeedForward, 4))(x) for _ in range(2))
+        expect(not np.allclose(one, other), "two of them with different parameters agree", (
+            "Use the parameters: x times the first matrix, the activation, times the second."
+        ))
+    with case("another input, another result"):
+        part = _randomised(rng, Part(FeedForward, 4))
+        one, other = part(rng.normal(size=(3, 4))), part(rng.normal(size=(3, 4)))
+        expect(not np.allclose(one, other), "two different inputs give the same result", (
+            "The result must depend on x."
+        ))
     with case("every position by itself"):
         part = _randomised(rng, Part(FeedForward, 4))
         x = rng.normal(size=(4, 4))
