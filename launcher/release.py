@@ -59,7 +59,9 @@ def tracked(place: Place) -> list[str]:
     names = sorted(filter(None, listed.split("\0")))
     gone = [name for name in names if not (place.root / name).is_file()]
     if gone:
-        raise Trouble(f"{gone[0]} belongs to the project and is not there.", "git status says more.")
+        raise Trouble(
+            f"{gone[0]} belongs to the project and is not there.", "git status says more."
+        )
     return names
 
 

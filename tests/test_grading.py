@@ -10,6 +10,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -323,7 +324,9 @@ def test_feedback_shows_no_hidden_test_and_loads_nothing(student, graded, rows):
 def test_feedback_says_what_was_found(graded, rows):
     html = page(graded, rows, "partly")
     assert "properties hold" in html and "Hint:" in html
-    assert "Score: 2.0 / 2.0" in page(graded, rows, "right")
+    assert "decode-test</a> (Score: 2.0 / 2.0)" in page(graded, rows, "right")
+    assert "(waits for your teacher)" in page(graded, rows, "right")
+    assert "(waits for your teacher)" not in page(graded, rows, "untouched")
     assert "no valid JSON" in page(graded, rows, "cut off")
 
 
@@ -415,6 +418,35 @@ def test_what_cannot_be_done_is_said(words, said, small_class, solutions, tmp_pa
     assert code == 2
     assert said in capsys.readouterr().err
     assert (tmp_path / "full" / "thesis.txt").exists()
+
+
+# The project's own sets
+
+
+def test_solutions_have_all_points_and_untouched_sets_none(tmp_path):
+    own = here().notebooks
+    folder, out = tmp_path / "in", tmp_path / "out"
+    shutil.copytree(own / "solutions", folder / "solved")
+    shutil.copytree(own / "problems", folder / "untouched")
+    done = grade(folder, "--out", out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = table(out / "scores.csv")
+    assert len(rows) == 2 * len(list((own / "solutions").glob("*.ipynb"))) >= 14
+    for row in rows:
+        most, open_most = float(row["max_score"]), float(row["open_max_score"])
+        assert most >= 20 and open_most > 0
+        solved = row["student"] == "solved"
+        assert float(row["score"]) == (most if solved else 0), row
+        assert float(row["open_waiting"]) == (open_most if solved else 0), row
+        solution = nbformat.read(own / "solutions" / f"{row['set']}.ipynb", as_version=4)
+        html = (out / row["feedback"]).read_text(encoding="utf-8")
+        for seed in problems.seeds(solution):
+            assert not re.search(rf"seed\W+{seed}\b", html)
+        problem_count = sum(
+            line["set"] == row["set"] and line["student"] == "untouched"
+            for line in table(out / "problems.csv")
+        )
+        assert 5 <= problem_count <= 12
 
 
 # Finding submissions

@@ -1,4 +1,4 @@
-"""``start.py grade FOLDER``: grades every submission in a folder, and writes down what comes out."""
+"""``start.py grade FOLDER``: grades every submission in a folder, and writes the results."""
 
 from __future__ import annotations
 
@@ -196,7 +196,8 @@ def chosen_sets(solutions: list[Path], wanted: list[str]) -> set[str]:
     chosen = {name for name in known for word in wanted
               if word in (name, name.split("_")[0], name.split("_")[0].removeprefix("ps"))}
     if wanted and not chosen:
-        raise ValueError(f"There is no set {', '.join(wanted)}; there are {', '.join(sorted(known))}.")
+        there = ", ".join(sorted(known))
+        raise ValueError(f"There is no set {', '.join(wanted)}; there are {there}.")
     return chosen or known
 
 
@@ -211,7 +212,7 @@ def make_empty(out: Path, submitted: Path) -> None:
     """Clear the results of the last time; never a folder that holds anything else."""
     inside, outside = out.resolve(), submitted.resolve()
     if inside == outside or inside in outside.parents or outside in inside.parents:
-        raise ValueError("The results cannot go into the folder of submissions: give another --out.")
+        raise ValueError("The results cannot go into the folder of submissions: another --out?")
     if out.exists() and any(out.iterdir()) and not (out / OURS).is_file():
         raise ValueError(f"{out} holds other files: give an empty or a new folder.")
     out.mkdir(parents=True, exist_ok=True)

@@ -40,6 +40,7 @@ ONLY_WHAT_IS_HERE = (
     '<meta http-equiv="Content-Security-Policy" '
     "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
 )
+STYLE = "<style>td, th { padding: 2px 8px } .anchor-link { display: none }</style>"
 SETTINGS = """# Written by start.py grade. `nbgrader formgrader` can be used in this folder.
 c = get_config()
 c.CourseDirectory.course_id = "mini-gpt"
@@ -192,6 +193,11 @@ class Course:
         page, _ = self.exporter.from_notebook_node(
             notebook, self.resources(row.set_name, row.safe_student)
         )
+        page = re.sub(r'<a href="#([\w-]+)">Test cell</a>', r'<a href="#\1">\1</a>', page)
+        for grade in row.grades:
+            if grade.score is None:
+                page = re.sub(rf'(<a href="#{re.escape(grade.problem)}">Written response</a>) '
+                              r"\(Score: [\d./ ]+\)", r"\1 (waits for your teacher)", page)
         return offline(page)
 
     @cached_property
@@ -298,4 +304,4 @@ def offline(page: str) -> str:
     """A page that loads nothing and runs nothing, whatever a student's output put into it."""
     page = re.sub(r"<script\b.*?</script\s*>", "", page, flags=re.DOTALL | re.IGNORECASE)
     page = re.sub(r"/\*!.*?\*/", "", page, flags=re.DOTALL)  # addresses in comments of styles
-    return page.replace("<head>", f"<head>\n{ONLY_WHAT_IS_HERE}", 1)
+    return page.replace("<head>", f"<head>\n{ONLY_WHAT_IS_HERE}\n{STYLE}", 1)
