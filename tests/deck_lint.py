@@ -17,7 +17,7 @@ MOST_COLUMNS = 82  # a longer line of code wraps
 
 # The lessons whose slides were made to fit: all rules hold for them.
 DESIGNED: list[str] = [
-    "01_tokenization", "03_attention", "04_block", "05_training", "06_generation",
+    "01_tokenization", "02_autograd", "03_attention", "04_block", "05_training", "06_generation",
 ]
 
 
