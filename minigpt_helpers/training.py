@@ -84,7 +84,7 @@ def _keep_freed_memory() -> None:
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
         if mallopt is not None:
             mallopt(-3, 32 * 1024 * 1024)  # M_MMAP_THRESHOLD: the largest value it takes
-            mallopt(-1, 512 * 1024 * 1024)  # M_TRIM_THRESHOLD
+            mallopt(-1, 1024 * 1024 * 1024)  # M_TRIM_THRESHOLD: up to 1 GB is kept
 
 
 class SGD(Optimizer):
