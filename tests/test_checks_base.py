@@ -321,8 +321,9 @@ def test_an_interrupt_raised_by_the_readers_code_is_its_own_fault():
 @pytest.mark.skipif(sys.platform == "win32", reason="signals to oneself differ on Windows")
 def test_the_users_interrupt_passes_through():
     code = """
-import _thread, threading, time
+import _thread, signal, threading, time
 from minigpt_helpers.checks._base import check
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 @check(lesson=1, expects="a function", seconds=60)
 def waits(case, f):
     with case("one"):
