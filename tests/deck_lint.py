@@ -15,11 +15,6 @@ FEWEST, MOST = 12, 25
 MOST_CODE_LINES = 12
 MOST_COLUMNS = 82  # a longer line of code wraps
 
-# The lessons whose slides were made to fit: all rules hold for them.
-DESIGNED: list[str] = [
-    "01_tokenization", "02_autograd", "03_attention", "04_block", "05_training", "06_generation",
-]
-
 
 def slides_of(notebook: nbformat.NotebookNode) -> list[list[nbformat.NotebookNode]]:
     """The cells of each slide, speaker notes among them."""

@@ -7,7 +7,7 @@ import shutil
 
 import nbformat
 import pytest
-from deck_lint import DESIGNED, count_problems, design_problems
+from deck_lint import count_problems, design_problems
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from launcher import lab, present, slides
@@ -207,12 +207,9 @@ def test_too_few_and_too_many_slides_are_found(count):
     assert len(found) == (count not in (12, 25))
 
 
-def test_the_slides_that_were_made_to_fit_keep_the_rules():
-    broken = {}
-    for name in DESIGNED:
-        notebook = nbformat.read(here().notebooks / f"{name}.ipynb", as_version=4)
-        broken[name] = list(design_problems(notebook))
-    assert broken == dict.fromkeys(DESIGNED, [])
+@pytest.mark.parametrize("path", slides.lessons(here(), []), ids=lambda path: path.stem)
+def test_the_slides_of_the_lesson_keep_the_rules(path):
+    assert list(design_problems(nbformat.read(path, as_version=4))) == []
 
 
 NOTES = cell("-", "<!-- notes\nAsk.\n-->")

@@ -12,7 +12,6 @@ import shutil
 import nbformat
 import pytest
 from browser.deck import SIZES, Deck
-from deck_lint import DESIGNED
 
 from launcher.deck import copy_assets, make_deck
 from launcher.deck_pdf import Chromium
@@ -110,7 +109,7 @@ def test_every_slide_is_reached_and_stands_complete(deck):
     assert deck.errors == []
 
 
-@decks_at_all_sizes(["sample", *DESIGNED])
+@decks_at_all_sizes(["sample", *LESSONS])
 def test_nothing_is_cut_off_and_all_can_be_read_from_the_back_row(deck):
     width = deck.page.viewport_size["width"]
     found = {slide.number: list(slide.problems(width)) for slide in deck.slides()}
