@@ -214,7 +214,7 @@ RIGHT = [
     ("ps3_windowed_attention", window_with(additive=True)),
     ("ps3_windowed_attention", window_with(fill=-1e30)),
     ("ps3_predict_longer_text", math.log(999 / 99)),
-    ("ps3_predict_longer_text", 2.3),
+    ("ps3_predict_longer_text", 2.31),
     ("ps3_predict_longer_text", np.float32(2.31)),
     ("ps3_needed_score", lambda n, w: math.log(w / ((1 - w) / (n - 1)))),
     ("ps3_needed_score", lambda n, w: np.array([np.log(n - 1) - np.log(1 / w - 1)])[0]),
@@ -241,6 +241,10 @@ RIGHT = [
 ]
 
 WRONG = [
+    ("ps3_predict_longer_text", 2.3, "Nearly"),
+    ("ps3_predict_longer_text", math.log(10), "Nearly"),
+    ("ps3_other_keys", lambda q, k: k - k.mean(axis=0), "moved by"),
+    ("ps3_windowed_attention", window_with(fill=-1e12), "finite number"),
     ("ps3_windowed_attention", window_with(axis=0), "down the columns"),
     ("ps3_windowed_attention", window_with(stable=False), "Subtract each row's largest"),
     ("ps3_windowed_attention", window_with(late="late"), "mask comes after the softmax"),

@@ -150,7 +150,8 @@ def ps3_windowed_attention(case, windowed_attention):
             ), mistakes=[overflow, *_WINDOW_MISTAKES])
     for name, order in [("a future that screams", 1.0), ("a far past that screams", -1.0)]:
         q = np.full((5, 1), 1e6)
-        k = order * np.linspace(-1e6, 1e6, 5)[:, None] + case.rng.normal(size=(5, 1))
+        k = order * np.linspace(-1e6, 1e6, 5)[:, None]
+        k[1:-1] += case.rng.normal(size=(3, 1))  # the ends stay: -10^12 is a score, too
         v = case.rng.normal(size=(5, 2))
         with case(name):
             expect_same(windowed_attention, _windowed, q, k, v, 2, tol=TOLERANCE, hint=(
@@ -165,12 +166,13 @@ prediction(
     "ps3_predict_longer_text",
     lesson="ps3",
     answer=lambda: math.log(999 / 99),
-    tol=0.02,
+    tol=0.0065,
     expects="one number, to two decimals: how much larger the one score has to be with 1000 "
     "positions than with 100",
     hint="With the other scores at 0, the others have the exponential 1 each. What must exp(score) "
     "be, compared with their sum, for a weight of 0.9? Then take the logarithm.",
     near=[
+        (math.log(10), "Nearly. Count the others: of 100 positions 99 have the score 0."),
         (10, "exp(score) has to grow by that factor. The score is its logarithm."),
         (9, "What grows in step with the text is exp(score). The score is its logarithm."),
         (1, "Take the natural logarithm, not the one to the base 10."),
@@ -346,6 +348,8 @@ def ps3_distance_weights(case, distance_weights):
 def ps3_other_keys(case, other_keys):
     for T, d in [(5, 3), (2, 4), (6, 6), (9, 2), (4, 1)]:
         q, k = case.rng.normal(size=(2, T, d))
+        if T == d:
+            k -= k.mean(axis=0)  # adding or subtracting the mean moves nothing
         with case(f"T={T}, d={d}"):
             got = as_array(other_keys(q, k))
             expect(got.shape == k.shape, f"expected keys of shape {k.shape}, got {got.shape}")
