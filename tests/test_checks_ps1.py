@@ -325,6 +325,22 @@ def bits_of_the_whole_text(ids, vocab_size):
     return math.log2(vocab_size) + bigram_loss(probs, ids) * (len(ids) - 1) / math.log(2)
 
 
+def split_decimals(text):
+    tokens = []
+    for is_word, run in itertools.groupby(text, lambda c: c.isalpha() or c.isdecimal()):
+        tokens += ["".join(run)] if is_word else list(run)
+    return tokens
+
+
+def bits_in_a_small_table(ids, vocab_size):
+    counts = np.zeros((vocab_size, vocab_size), dtype=np.uint8)
+    bits = math.log2(vocab_size) if ids else 0.0
+    for a, b in zip(ids, ids[1:]):
+        bits -= math.log2((int(counts[a, b]) + 1) / (int(counts[a].sum()) + vocab_size))
+        counts[a, b] += 1
+    return bits
+
+
 def bits_counting_the_last(ids, vocab_size):
     total = math.log2(vocab_size) if ids else 0
     for i in range(1, len(ids)):
@@ -335,6 +351,8 @@ def bits_counting_the_last(ids, vocab_size):
 
 
 WRONG = [
+    (checks.ps1_split_words, split_decimals, "isalnum()"),
+    (checks.ps1_adaptive_bits, bits_in_a_small_table, "count that far"),
     (checks.ps1_split_words, lambda text: text.split(), "The spaces are gone"),
     (checks.ps1_split_words, lambda text: text.split(" "), "not yet"),
     (checks.ps1_split_words, list, "single characters"),
@@ -426,6 +444,7 @@ WRONG_NUMBERS = [
     (OWN[:400], own_numbers(), "at least 500"),
     ("ab" * 400, own_numbers(), "different characters"),
     (load_corpus("rhymes")[:800], own_numbers(), "a piece of `rhymes`"),
+    (load_corpus("rhymes")[:800].upper(), own_numbers(), "a piece of `rhymes`"),
     (len, own_numbers(), "should be a string"),
 ]
 
