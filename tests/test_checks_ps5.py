@@ -76,6 +76,12 @@ def padded_changes_its_input(logits, targets):
     return losses(logits, targets).mean()
 
 
+def padded_as_the_first_row(z, t):
+    """Takes every row to be as long as the first one."""
+    t = np.where(np.arange(t.shape[1]) < (t[0] >= 0).sum(), t, -1)
+    return losses(z, t)[t >= 0].mean()
+
+
 def padded_row_means(logits, targets):
     return np.mean([losses(z, t)[t >= 0].mean() for z, t in zip(logits, targets)])
 
@@ -363,6 +369,7 @@ WRONG = [
     ("padded_loss", lambda z, t: cross_entropy_loss(Tensor(z), np.maximum(t, 0)), "as character 0"),
     ("padded_loss", lambda z, t: (losses(z, t) * (t >= 0)).mean(), "You divide by all places"),
     ("padded_loss", padded_row_means, "character in a short row weighs more"),
+    ("padded_loss", padded_as_the_first_row, "mean loss of those, and of no others"),
     ("padded_loss", lambda z, t: losses(z, t)[t >= 0].sum(), "That is the sum"),
     ("padded_loss", lambda z, t: losses(z, t)[t > 0].mean(), "A target of 0 is a real"),
     ("padded_loss", lambda z, t: -padded_by_mask(z, t), "The minus is missing"),
@@ -431,6 +438,8 @@ WRONG = [
     ("exact_match", match(lambda text, s: f"{s:03d}" in text), "somewhere"),
     ("exact_match", match(lambda text, s: line(text).isdecimal() and int(line(text)) == s), "42"),
     ("exact_match", match(lambda text, s: int(line(text)) == s), "Compare as text"),
+    ("exact_match", match(lambda text, s: line(text.strip()) == f"{s:03d}"), "empty answer"),
+    ("exact_match", match(lambda text, s: line(text).strip() == f"{s:03d}"), "a blank before"),
     ("exact_match", match(lambda text, s: line(text) == str(s)), "expected"),
     ("exact_match", match(lambda text, s: line(text) == f"{s:03d}", "{}+{}="), "Two digits"),
     ("exact_match", match(lambda text, s: line(text) == f"{s:03d}", "{:02d}+{:02d}"), "sign ="),

@@ -181,6 +181,28 @@ def write_after_top_k(model, ids, steps, temperature, top_k, choose):
     return text
 
 
+def write_with_a_finite_mask(model, ids, steps, temperature, top_k, choose):
+    """The logits that are not kept become smaller, but not minus infinity."""
+    text = list(ids)
+    for _ in range(steps):
+        z = model(text[-model.max_seq_len :]).data[-1] / temperature
+        z[np.argsort(-z, kind="stable")[top_k:]] -= 12
+        text.append(choose(soft(z)))
+    return text
+
+
+def write_without_the_maximum(model, ids, steps, temperature, top_k, choose):
+    text = list(ids)
+    for _ in range(steps):
+        z = model(text[-model.max_seq_len :]).data[-1] / temperature
+        kept = np.argsort(-z, kind="stable")[:top_k]
+        probs = np.zeros(len(z))
+        with np.errstate(all="ignore"):
+            probs[kept] = np.exp(z[kept]) / np.exp(z[kept]).sum()
+        text.append(choose(probs))
+    return text
+
+
 # ---- 4: predictions -----------------------------------------------------------------------------
 
 
@@ -419,6 +441,8 @@ WRONG = [
     ("write", write_into_the_prompt, "changes its input"),
     ("write", write_without_choosing, "Once for each new id"),
     ("write", write_after_top_k, "before the softmax"),
+    ("write", write_with_a_finite_mask, "Small is not 0"),
+    ("write", write_without_the_maximum, "no exp may overflow"),
     ("greedy_misses", ([0.5, 0.3, 0.2], np.eye(3)), "Greedy's text is the likeliest"),
     ("greedy_misses", ([0.4, 0.35, 0.25], [[0.7, 0.2, 0.1], [0, 1, 0], [1, 0, 0]]),
      "right direction"),
@@ -431,6 +455,8 @@ WRONG = [
     ("entropy_ends", lambda z: (0.0, np.log(np.isfinite(z).sum())), "both the largest"),
     ("entropy_ends", lambda z: (np.log((z == z.max()).sum()), np.log(len(z))), "stays minus"),
     ("entropy_ends", lambda z: ends_by_counting(z)[::-1], "swapped"),
+    ("entropy_ends", lambda z: [np.log(np.isclose(z, z.max()).sum()), ends_by_counting(z)[1]],
+     "Nearly equal is not equal"),
     ("entropy_ends", lambda z: ends_by_counting(z) / np.log(2), "in bits"),
     ("entropy_ends", lambda z: np.exp(ends_by_counting(z)), "its logarithm"),
     ("entropy_ends", lambda z: ends_by_counting(z)[1], "expected shape (2,)"),

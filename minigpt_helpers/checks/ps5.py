@@ -93,9 +93,9 @@ def ps5_padded_loss(case, padded_loss):
         targets = case.rng.integers(V, size=(B, T))
         if name != "one row":
             lengths = case.rng.integers(1, T + 1, size=B)
-            lengths[0], lengths[-1] = T, T // 2  # never without padding, never nothing else
+            lengths[:2] = T // 2, T  # never without padding; the first row is not the longest
             targets[np.arange(T) >= lengths[:, None]] = -1
-            targets[0, 0] = 0
+            targets[1, 0] = 0
         padding = "" if name == "one row" else ", with padding"
         with case(f"{name}, B={B}, T={T}, V={V}{padding}"):
             expect_same(padded_loss, _padded_loss, logits, targets, tol=CLOSE,
@@ -566,6 +566,11 @@ class _Writers:
         a, b = self.read(prompt)
         return f"{a + b:03d}\n" if self.lucky[a, b] else f"00{(a + 1) % 10}\n{a + b:03d}\n"
 
+    def spaced(self, prompt):
+        a, b = self.read(prompt)
+        form = "{}\n" if self.lucky[a, b] else ["\n{}\n", " {}\n", "{} \n"][(a + b) % 3]
+        return form.format(f"{a + b:03d}")
+
     def nonsense(self, prompt):
         a, b = self.read(prompt)
         return f"{a + b:03d}\n" if self.lucky[a, b] else ["", "+=\n", "1=3\n", "\n"][(a + b) % 4]
@@ -597,6 +602,11 @@ def ps5_exact_match(case, exact_match):
          "0420 is not 042. The answer ends at the line break."),
         (judged(lambda text, want: text[:4] == want + "\n"), "An answer may also end with the "
          "text, without a line break."),
+        (judged(lambda text, want: whole(text.strip()) == want), "What begins with a line break "
+         "is an empty answer, and a blank is more than three digits. Take away nothing but what "
+         "follows the line break."),
+        (judged(lambda text, want: whole(text).strip() == want), "Three digits and nothing else: "
+         "a blank before or after them counts, too."),
         (judged(lambda text, want: want in text), "The answer must be the right one. It is not "
          "enough that the right one stands somewhere in the text."),
         (judged(lambda text, want: whole(text).isdecimal() and int(whole(text)) == int(want)),
@@ -621,6 +631,7 @@ def ps5_exact_match(case, exact_match):
         ("some answers with a digit too many", writers.long, 40),
         ("some answers without leading zeros", writers.no_zeros, 40),
         ("the right answer one line too late", writers.late, 40),
+        ("a blank or a line break beside some answers", writers.spaced, 60),
         ("no numbers at all", writers.nonsense, 40),
     ]:
         sums = [(int(a), int(b)) for a, b in case.rng.integers(100, size=(count, 2))]

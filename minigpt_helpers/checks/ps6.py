@@ -164,6 +164,9 @@ def ps6_top_p_probs(case, top_p_probs):
 # ---- 2: a generator with four bugs --------------------------------------------------------------
 
 
+NOTHING = 1e-30  # the chance of a token that is not kept; more is a leak
+
+
 def _asked(model, ids, steps, temperature, top_k, chosen, *, end=True, divided=True, less=0):
     """What `choose` is given at each step, (steps, V), when its answers are `chosen`."""
     ids, given = list(ids), []
@@ -231,14 +234,19 @@ def ps6_write(case, write):
             (lambda: _asked(model, ids, steps, 1.0, top_k, chosen) / temperature, "The temperature "
              "divides the logits, before the softmax: probabilities sum to 1."),
         ]
-        expect_close(np.array(given), _asked(model, *what), "what choose was given", tol=CLOSE,
+        right = _asked(model, *what)
+        expect_close(np.array(given), right, "what choose was given", tol=CLOSE,
                      mistakes=mistakes, hint="Crop to the last max_seq_len ids, take the last row, "
                      "divide, keep the top_k largest, softmax.")
+        leak = float(np.array(given)[right == 0].max(initial=0.0))
+        expect(leak < NOTHING, f"a token that is not kept was given the probability {leak:.1e}; "
+               "expected 0", "Small is not 0: whoever draws often enough draws it, too.")
 
     for name, setting in [
         ("all tokens, temperature 1", (2, 3, 1.0, V)),
         ("temperature 0.5", (3, 2, 0.5, V)),
         ("temperature 2", (1, 4, 2.0, V)),
+        ("temperature 0.001: no exp may overflow", (3, 2, 0.001, V)),
         ("top_k 1", (2, 3, 1.0, 1)),
         ("top_k 3", (3, 2, 1.5, 3)),
         ("top_k above V", (2, 2, 0.8, V + 5)),
@@ -307,7 +315,7 @@ def ps6_greedy_misses(case, first, following):
     lesson="ps6",
     expects="a function `entropy_ends(logits)`: an array (V,), in which minus infinity may stand, "
     "in; two numbers out, the entropy near temperature 0 and that for a very high one, in nats",
-    not_tested="logits that are nearly, but not quite, equal",
+    not_tested="logits that differ by less than a millionth",
 )
 def ps6_entropy_ends(case, entropy_ends):
     def ends(logits):
@@ -328,6 +336,8 @@ def ps6_entropy_ends(case, entropy_ends):
         (lambda z: [1.0, ends(z)[1]], "One token with all of the probability: how undecided is "
          "that?"),
         (lambda z: -np.array(ends(z)), "An entropy is not negative."),
+        (lambda z: [math.log(np.isclose(z, z.max()).sum()), ends(z)[1]], "Nearly equal is not "
+         "equal: at a temperature that is low enough the larger one takes all."),
     ]
     cut = case.rng.normal(size=9)
     cut[case.rng.permutation(9)[:5]] = -np.inf
@@ -342,6 +352,7 @@ def ps6_entropy_ends(case, entropy_ends):
         ("all equal", np.full(int(case.rng.integers(3, 30)), -4.0)),
         ("one token", np.array([0.7])),
         ("logits near 1000", np.array([1000.0, 999.0, 1000.0])),
+        ("nearly equal is not equal", np.array([0.5, 1.5, 1.500002, -3.0, 1.5])),
     ]:
         with case(name):
             expect_same(entropy_ends, ends, logits, tol=1e-6, mistakes=mistakes, hint=(
