@@ -280,6 +280,11 @@ RIGHT = [
 ]
 
 WRONG = [
+    ("ps4_twin", lambda row: row - row.mean(), "row itself"),
+    ("ps4_twin", lambda row: row + row.mean(), "row itself"),
+    ("ps4_predict_start_loss", 1.22, "not yet"),
+    ("ps4_loss_without", lambda model, ids, layer, part: _loss_without(model, ids[:17], layer,
+                                                                       part), "not yet"),
     ("ps4_rms_norm", rms_with(axis=0), "down the columns"),
     ("ps4_rms_norm", rms_with(axis=-2), "down the columns"),
     ("ps4_rms_norm", rms_with(axis=None), "whole array"),

@@ -140,6 +140,8 @@ def ps4_twin(case, twin):
 
     for D in [3, 8, 5, 32]:
         row = case.rng.normal(size=D) * 2
+        if D == 5:
+            row -= row.mean()  # nothing is won by adding this mean, or by taking it away
         with case(f"D={D}"):
             got = as_array(twin(row))
             expect(got.shape == row.shape, f"expected a row of shape {row.shape}, got {got.shape}")
@@ -295,7 +297,7 @@ prediction(
     "ps4_predict_start_loss",
     lesson="ps4",
     answer=lambda: 1.75 * math.log(2),
-    tol=0.01,
+    tol=0.0065,
     expects="one number, to two decimals: the mean loss in nats",
     hint="At every position the model gives the four letters the chances 1/2, 1/4, 1/8, 1/8. How "
     "large is the loss when the letter is an a? How often is it one? Add up over the letters.",
@@ -440,7 +442,7 @@ def ps4_tied_count(case, tied_count):
     ]
     sizes = [[int(case.rng.integers(low, high)) for low, high in
               [(2, 200), (1, 100), (1, 20), (1, 300)]] for _ in range(3)]
-    for V, D, N, T in [*sizes, (50257, 768, 12, 1024)]:
+    for V, D, N, T in [*sizes, (1000, 128, 3, 256)]:  # small enough to be built and counted
         with case(f"V={V}, D={D}, N={N}, T={T}"):
             expect_same(tied_count, _tied_count, V, D, N, T, mistakes=mistakes, hint=(
                 "Token and position embedding, N blocks of 12 D D + 13 D, the final norm. The head "
@@ -556,9 +558,9 @@ def ps4_loss_without(case, loss_without):
              "Return the loss itself."),
         ]
 
-    for num_layers, T, layer, part in [(1, 5, 0, "attention"), (2, 8, 0, "feed_forward"),
+    for num_layers, T, layer, part in [(1, 5, 0, "attention"), (2, 24, 0, "feed_forward"),
                                        (3, 6, 1, "attention"), (3, 1, 2, "feed_forward")]:
-        model = _randomised(MiniGPT(7, 12, 3, num_layers, 9, rng=case.rng), case.rng)
+        model = _randomised(MiniGPT(7, 12, 3, num_layers, 32, rng=case.rng), case.rng)
         model.head.weight.data = case.rng.normal(size=model.head.weight.shape) / 2
         model.token_embedding.weight.data *= 10
         ids = case.rng.integers(0, 7, size=T + 1)
