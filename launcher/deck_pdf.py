@@ -32,7 +32,7 @@ class Chromium:
             ],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )
-        self.sent = 0
+        self.sent, self.socket = 0, None
         self.socket = websocket.create_connection(
             self._address(), timeout=SECONDS, suppress_origin=True
         )
@@ -56,6 +56,8 @@ class Chromium:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.socket is not None:
+            self.socket.shutdown()
         self.process.terminate()
         self.process.wait()
         self.profile.cleanup()

@@ -167,6 +167,7 @@ def graph(page: NotebookPage, live: Locator, name: str, /, **traits) -> None:
             f"[{traits_of(name, traits)}, {name}.expression, {name}.values, {name}.step]"
         )
         assert dict(zip(traits, values)) == traits
+        assert None not in numbers.values(), "a number is still being typed"
         graph = graph_state(expression, numbers)
         says = shown_at(graph, step)
         shown = live.evaluate(
