@@ -80,11 +80,18 @@ def _keep_freed_memory() -> None:
     By default it gives large arrays back to the system at once, and every step would pay for
     getting, and zeroing, the same memory again: up to a third of the time.
     """
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(-3, 32 * 1024 * 1024)  # M_MMAP_THRESHOLD: the largest value it takes
-            mallopt(-1, 1024 * 1024 * 1024)  # M_TRIM_THRESHOLD: up to 1 GB is kept
+    if hasattr(_libc, "mallopt"):
+        _libc.mallopt(-3, 32 * 1024 * 1024)  # M_MMAP_THRESHOLD: the largest value it takes
+        _libc.mallopt(-1, 1024 * 1024 * 1024)  # M_TRIM_THRESHOLD: up to 1 GB is kept
+
+
+def _give_freed_memory_back() -> None:
+    """The reverse, when training is over."""
+    if hasattr(_libc, "malloc_trim"):
+        _libc.malloc_trim(0)
+
+
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class SGD(Optimizer):
@@ -308,4 +315,6 @@ def train(
                     break
         except KeyboardInterrupt:
             pass
+        finally:
+            _give_freed_memory_back()
     return history

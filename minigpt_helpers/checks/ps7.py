@@ -304,6 +304,7 @@ def ps7_layer_norm(case, LayerNorm):
         expect(max(found) < 3 * min(found), "eps does not stand under the root", (
             "sqrt(variance + eps), not sqrt(variance) + eps."
         ))
+        expect(min(found) > 5e-7, "rows of tiny numbers come out too large", "eps is 1e-5.")
     with case("a learnt scale, and a shift if there is one"):
         part = _randomised(rng, Part(LayerNorm, 4))
         expect(part.count() in (4, 8), (
@@ -515,8 +516,9 @@ def ps7_cross_entropy_loss(case, cross_entropy_loss):
         expect(math.isfinite(got), "for logits near 1000 the loss is NaN or infinite", text)
         expect_close(got, loss(z, y), "logits near 1000", tol=1e-4, hint=text)
     with case("a sure mistake costs its whole price"):
-        z = np.array([[12.0, 0.0, -1.0]])
-        expect_close(value(z, [1]), loss(z, [1]), tol=1e-4, hint=_NOTHING_ADDED)
+        for size in (12.0, 30.0):
+            z = np.array([[size, 0.0, -1.0]])
+            expect_close(value(z, [1]), loss(z, [1]), tol=1e-4, hint=_NOTHING_ADDED)
     _loss_slopes(case, cross_entropy_loss, way, ways)
 
 
@@ -665,7 +667,8 @@ def ps7_self_attention(case, SelfAttention):
     lesson="ps7",
     expects="a class `TransformerBlock(embed_dim, num_heads)`: x (T, D) in, (T, D) out: x plus "
     "attention of the normed x, then that plus feed-forward of it normed",
-    not_tested=_BATCH + "; that both norms have parameters of their own",
+    not_tested=_BATCH + "; that both norms have parameters of their own, if "
+    "no scale starts at 1",
     seconds=40,
 )
 def ps7_transformer_block(case, TransformerBlock):
@@ -744,6 +747,20 @@ def ps7_transformer_block(case, TransformerBlock):
         expect(np.abs(rest).max() > 0.01 * np.abs(added).max(), (
             "for one position what is added is linear in the normed x"
         ), "Feed-forward is missing, or it has no activation.")
+    with case("each half has a norm of its own"):
+        part, x = Part(TransformerBlock, 4, 1), rng.normal(size=(3, 4))
+        fresh = [leaf.get() for leaf in part.params]
+        ones = sum(int((start == 1.0).sum()) for start in fresh)  # the scales, as they begin
+        expect(ones != 4, "there is one scale only", "Make two norms, one for each half.")
+        _randomised(rng, part)
+        before = part(x)
+        for leaf, start in zip(part.params, fresh):
+            if (start == 1.0).all():
+                kept = leaf.get()
+                leaf.set(kept * 3.0)
+                expect(np.abs(part(x) - before).max() > 1e-9, "a scale changes nothing in the "
+                       "result", "Is one norm made, but not used? Each half has its own.")
+                leaf.set(kept)
     if case.missed:
         return
     _all_listed(case, TransformerBlock, 4, 1)
@@ -811,6 +828,12 @@ def ps7_mini_gpt(case, MiniGPT):
                "not count", "Token plus position embedding, at the entry of the first block.")
         expect_close(part(_ids_like([1, 3])), one[:2], tol=1e-6, what="the first rows of a longer "
                      "text", hint="Positions count from 0, at the beginning of the text.")
+        tables = [leaf for leaf in part.params if leaf.size == 20]  # 5 positions, 4 numbers each
+        if len(tables) == 1:
+            tables[0].set(np.zeros_like(tables[0].get()))
+            expect(np.abs(part(_ids_like([1])) - part(_ids_like([3]))).max() > 1e-9, (
+                "with a position table of zeros all characters are the same"
+            ), "The two embeddings are added: token plus position.")
     with case("every parameter counts"):
         _all_used(made(3, 4, 1, 2, 4), _ids_like([0, 1, 2, 0]), rng)
     _all_listed(case, MiniGPT, *_SIZES)
@@ -1123,7 +1146,11 @@ def ps7_checklist(case, MiniGPT, cross_entropy_loss):
         changed = _ids_like(x)
         _causal(case, part, changed, 2, lambda rows: (rows + 1) % V)
     with case("the first loss is about ln V"):
-        first = -_log_softmax(part(_ids_like(x))).mean()  # the mean over all targets
+        chances = _log_softmax(part(_ids_like(x)))
+        got, expected = number(loss_now()), -chances[np.arange(T), y].mean()
+        expect(abs(got - expected) < 1e-3, f"your loss says {got:.3f}; by the logits and the "
+               f"targets it is {expected:.3f}", "Run the check of cross_entropy_loss.")
+        first = -chances.mean()  # the mean over all targets
         expect(first < math.log(V) + 1.5, f"it is {first:.2f}, ln V is {math.log(V):.2f}", (
             "Start with smaller random weights, above all in the head."
         ))
