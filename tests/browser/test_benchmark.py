@@ -20,7 +20,7 @@ def test_a_few_moves(options, browser):
     names = ["TemperatureExplorer: temperature", "TrainingDashboard: pause"]
     cases = [case for case in widgets.CASES if case.name in names]
     result = widgets.run(options, cases, moves=3, playwright_browser=browser)
-    assert list(result["milliseconds"]) == names
+    assert list(result["milliseconds"]) == [*names, f"{names[0]}, in Notebook 7"]
     for found in result["milliseconds"].values():
         assert found["moves"] == len(found["all"]) == 3
         assert 0 < found["fastest"] <= found["median"] <= found["95th percentile"]
