@@ -208,6 +208,6 @@ def tables(result: dict) -> str:
                      f"{found['95th percentile']:.1f}", said])
     heading = (
         f"Milliseconds from a key on a control to the frame after the new picture "
-        f"(JupyterLab, headless Chromium {result['browser']}). At 60 Hz a frame takes 16.7."
+        f"(headless Chromium {result['browser']}). At 60 Hz a frame takes 16.7."
     )
     return heading + "\n\n" + table(["widget: control", "moves", "median", "95 %", "at most"], rows)

@@ -25,7 +25,7 @@ def test_a_few_moves(options, browser):
         assert found["moves"] == len(found["all"]) == 3
         assert 0 < found["fastest"] <= found["median"] <= found["95th percentile"]
     printed = widgets.tables(result)
-    assert "| TemperatureExplorer: temperature |" in printed and "40 / 100" in printed
+    assert "| TemperatureExplorer: temperature  " in printed and "40 / 100" in printed
 
 
 def test_a_move_that_changes_nothing_is_refused(options, browser):
