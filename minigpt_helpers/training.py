@@ -74,6 +74,9 @@ def _check_lr(lr: float) -> float:
     return lr
 
 
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
 def _keep_freed_memory() -> None:
     """Asks the allocator of glibc (Linux) to keep freed memory for the next step.
 
@@ -89,9 +92,6 @@ def _give_freed_memory_back() -> None:
     """The reverse, when training is over."""
     if hasattr(_libc, "malloc_trim"):
         _libc.malloc_trim(0)
-
-
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class SGD(Optimizer):
@@ -308,7 +308,9 @@ def train(
                 history.steps.append(step)
                 history.train_loss.append(loss.item())
                 val_loss = measure(step) if step % eval_every == 0 or step == last else None
-                state = TrainingState(step, last, loss.item(), val_loss, lr(step), model, history)
+                state = TrainingState(
+                    step, last, loss.item(), val_loss, optimizer.lr, model, history
+                )
                 for callback in callbacks:
                     callback(state)
                 if state.stopped:

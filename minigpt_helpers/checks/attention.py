@@ -12,13 +12,9 @@ from minigpt_helpers.checks._base import (
     expect_same,
     prediction,
 )
+from minigpt_helpers.checks._reference import softmax
 
 # ---- the slow, obvious references ---------------------------------------------------------------
-
-
-def _softmax(x: np.ndarray) -> np.ndarray:
-    exps = np.exp(x - x.max(axis=-1, keepdims=True))
-    return exps / exps.sum(axis=-1, keepdims=True)
 
 
 def _future(T: int) -> np.ndarray:
@@ -26,7 +22,7 @@ def _future(T: int) -> np.ndarray:
 
 
 def _attend_last(q, k, v):
-    return _softmax(k @ q / np.sqrt(len(q))) @ v
+    return softmax(k @ q / np.sqrt(len(q))) @ v
 
 
 def _merge_heads(heads):
@@ -34,7 +30,7 @@ def _merge_heads(heads):
 
 
 def _gradients(q, k, v, d_out):
-    weights = _softmax(q @ k.T / np.sqrt(q.shape[1]) + _future(len(q)))
+    weights = softmax(q @ k.T / np.sqrt(q.shape[1]) + _future(len(q)))
     d_weights = d_out @ v.T
     d_scores = weights * (d_weights - (weights * d_weights).sum(axis=1, keepdims=True))
     d_scores = d_scores / np.sqrt(q.shape[1])
@@ -67,7 +63,7 @@ prediction(
 )
 def softmax_rows(case, softmax_rows):
     mistakes = [
-        (lambda x: _softmax(x.T).T, "Each row has to sum to 1. You sum over the columns: axis=-1 "
+        (lambda x: softmax(x.T).T, "Each row has to sum to 1. You sum over the columns: axis=-1 "
          "runs along a row."),
         (lambda x: np.exp(x) / np.exp(x).sum(), "You divide by the sum of the whole array. Each "
          "row has its own sum."),
@@ -84,32 +80,32 @@ def softmax_rows(case, softmax_rows):
     for T, S in [(1, 4), (3, 3), (2, 5), (4, 1)]:
         x = case.rng.normal(size=(T, S)) * 2
         with case(f"{T} rows of {S} scores"):
-            expect_same(softmax_rows, _softmax, x, mistakes=mistakes, hint=(
+            expect_same(softmax_rows, softmax, x, mistakes=mistakes, hint=(
                 "exp of every score, divided by the sum of its own row. If the shapes do not fit, "
                 "sum with keepdims=True."
             ))
     large = case.rng.normal(size=(2, 4)) + 1000
     with case("scores near 1000"):
-        expect_same(softmax_rows, _softmax, large, hint=(
+        expect_same(softmax_rows, softmax, large, hint=(
             "exp(1000) is too large for a float: infinity divided by infinity is NaN. Subtract "
             "the largest score of the row before you take exp."
         ))
     apart = case.rng.normal(size=(2, 3)) + np.array([[1000.0], [-1000.0]])
     with case("one row near 1000, one near -1000"):
-        expect_same(softmax_rows, _softmax, apart, hint=(
+        expect_same(softmax_rows, softmax, apart, hint=(
             "Each row needs its own maximum. With the maximum of the whole array, exp gives 0 for "
             "every score of the low row."
         ))
     with case("a score of minus infinity"):
         x = np.array([[0.0, -np.inf, 1.0], [-np.inf, 2.0, -np.inf]])
-        expect_same(softmax_rows, _softmax, x, hint=(
+        expect_same(softmax_rows, softmax, x, hint=(
             "exp(-inf) is exactly 0. Nothing special is needed; do not clip or replace it."
         ))
 
 
 # ---- query, key, value --------------------------------------------------------------------------
 
-_OF_S = _softmax(np.array([0.0, 2.0, 0.0, 0.0]))
+_OF_S = softmax(np.array([0.0, 2.0, 0.0, 0.0]))
 prediction(
     "predict_weights_of_s",
     lesson=3,
@@ -122,9 +118,9 @@ prediction(
         ([0, 2, 0, 0], "Those are the scores. Send them through the softmax."),
         ([0, 1, 0, 0], "You divided the scores by their sum. Take exp first: exp(0) is 1, not 0."),
         ([1, np.exp(2), 1, 1], "Those are the exponentials. Divide each by their sum."),
-        ([*_softmax(np.array([0.0, 2.0, 0.0])), 0], "That is the row of t. The letter s sees one "
+        ([*softmax(np.array([0.0, 2.0, 0.0])), 0], "That is the row of t. The letter s sees one "
          "character more: itself."),
-        (_softmax(np.array([2.0, 0.0, 2.0, 2.0])), "You used the query of a vowel. The letter s "
+        (softmax(np.array([2.0, 0.0, 2.0, 2.0])), "You used the query of a vowel. The letter s "
          "is a consonant: its query is (2, 0)."),
     ],
 )
@@ -152,7 +148,7 @@ prediction(
 )
 def attend_last(case, attend_last):
     def with_scores(scores):
-        return lambda q, k, v: _softmax(scores(q, k)) @ v
+        return lambda q, k, v: softmax(scores(q, k)) @ v
 
     mistakes = [
         (with_scores(lambda q, k: k @ q), "The scale is missing: divide the scores by the root of "
@@ -164,9 +160,9 @@ def attend_last(case, attend_last):
          "Divide."),
         (lambda q, k, v: (k @ q / np.sqrt(len(q))) @ v, "The softmax is missing: scores are not "
          "weights yet."),
-        (lambda q, k, v: _softmax(k @ q / np.sqrt(len(q))) @ k, "You add up the keys. What is "
+        (lambda q, k, v: softmax(k @ q / np.sqrt(len(q))) @ k, "You add up the keys. What is "
          "handed over is the values."),
-        (lambda q, k, v: _softmax(k @ q / np.sqrt(len(q))), "These are the weights. The result is "
+        (lambda q, k, v: softmax(k @ q / np.sqrt(len(q))), "These are the weights. The result is "
          "the values, added up with these weights."),
         (lambda q, k, v: v.mean(axis=0), "That is the plain average of the values: the weights "
          "play no part."),
@@ -245,7 +241,7 @@ def leaky_scores(case, scores):
         ))
     with case("more than half of a row's weight leaks"):
         future = _future(len(scores)) < 0
-        weights = _softmax(np.where(future, -10.0, scores))
+        weights = softmax(np.where(future, -10.0, scores))
         leaks = (weights * future).sum(axis=1)
         row = int(leaks.argmax())
         expect(leaks[row] > 0.5, (
@@ -353,7 +349,7 @@ def two_back_queries(case, two_back_queries):
             q = as_array(two_back_queries(T))
             expect(q.shape == (T, T), f"expected shape {(T, T)}, got {q.shape}")
             expect(np.isfinite(q).all(), "your queries hold an infinity or a NaN")
-            weights = _softmax(q / np.sqrt(T) + _future(T))  # the keys are np.eye(T)
+            weights = softmax(q / np.sqrt(T) + _future(T))  # the keys are np.eye(T)
             t = np.arange(2, T)
             target = weights[t, t - 2]
             looks = weights[t].argmax(axis=1)
@@ -384,7 +380,7 @@ def attention_gradients(case, attention_gradients):
     for T, d, d_v in [(1, 2, 2), (3, 4, 2), (4, 4, 4), (5, 9, 3)]:
         q, k = case.rng.normal(size=(2, T, d))
         v, d_out = case.rng.normal(size=(2, T, d_v))
-        weights = _softmax(q @ k.T / np.sqrt(d) + _future(T))
+        weights = softmax(q @ k.T / np.sqrt(d) + _future(T))
         expected = _gradients(q, k, v, d_out)
         d_weights = d_out @ v.T
         d_scores = weights * (d_weights - (weights * d_weights).sum(axis=1, keepdims=True))

@@ -200,7 +200,7 @@ prediction(
 # ---- the block and the model --------------------------------------------------------------------
 
 
-def _random_norms(module, rng):
+def random_norms(module, rng):
     """Every parameter that starts at 0 or 1 gets random numbers, so that leaving it out shows."""
     for _, parameter in module.named_parameters():
         if parameter.ndim == 1:
@@ -256,7 +256,7 @@ def block_forward(case, block_forward):
          "of its own, norm2."),
     ]
     for shape, heads in [((1, 4), 1), ((5, 8), 2), ((2, 3, 6), 3)]:
-        block = _random_norms(TransformerBlock(shape[-1], heads, rng=case.rng), case.rng)
+        block = random_norms(TransformerBlock(shape[-1], heads, rng=case.rng), case.rng)
         x = Tensor(case.rng.normal(size=shape))
         with case(f"x of shape {shape}"):
             expected = block(x)
@@ -314,7 +314,7 @@ def gpt_forward(case, gpt_forward):
     ]
     rng = case.rng
     for num_layers, ids in [(1, [3, 1, 4]), (2, [2]), (3, [[1, 5, 3], [0, 0, 2]]), (2, [4, 4, 0, 5])]:
-        model = _random_norms(MiniGPT(6, 8, 2, num_layers, 7, rng=rng), rng)
+        model = random_norms(MiniGPT(6, 8, 2, num_layers, 7, rng=rng), rng)
         for part in (model.token_embedding, model.position_embedding, model.head):
             part.weight.data = rng.normal(size=part.weight.shape)
         ids = np.array(ids)

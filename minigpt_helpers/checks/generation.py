@@ -13,13 +13,9 @@ from minigpt_helpers.checks._base import (
     expect_same,
     prediction,
 )
+from minigpt_helpers.checks._reference import softmax
 from minigpt_helpers.generation import next_token_probs
 from minigpt_helpers.nn import MiniGPT
-
-
-def _softmax(z: np.ndarray) -> np.ndarray:
-    exps = np.exp(z - z.max())
-    return exps / exps.sum()
 
 
 def _entropy(probs: np.ndarray) -> float:
@@ -58,10 +54,10 @@ def softmax_with_temperature(case, softmax_with_temperature):
             return np.exp(z / T) / np.exp(z / T).sum()
 
     mistakes = [
-        (lambda z, T: _softmax(z * T), "You multiply by the temperature. Then a high one makes "
+        (lambda z, T: softmax(z * T), "You multiply by the temperature. Then a high one makes "
          "the favourite stronger. Divide."),
-        (lambda z, T: _softmax(z), "The temperature is missing."),
-        (lambda z, T: _softmax(z) / T, "You divide the probabilities. Divide the logits, before "
+        (lambda z, T: softmax(z), "The temperature is missing."),
+        (lambda z, T: softmax(z) / T, "You divide the probabilities. Divide the logits, before "
          "the softmax: the result has to sum to 1."),
         (lambda z, T: np.exp(z / T - (z / T).max()), "Divide by the sum."),
         (overflows, "exp overflows. Subtract the largest of the divided logits first."),
@@ -71,12 +67,12 @@ def softmax_with_temperature(case, softmax_with_temperature):
     for V, T in [(3, 1.0), (5, 0.5), (8, 2.0), (32, 10.0)]:
         logits = case.rng.normal(size=V) * 3
         with case(f"V={V}, temperature {T:g}"):
-            expect_same(softmax_with_temperature, lambda logits, temperature: _softmax(
+            expect_same(softmax_with_temperature, lambda logits, temperature: softmax(
                 logits / temperature
             ), logits, T, mistakes=mistakes, hint="First divide, then the softmax.")
     with case("temperature 0.001"):
         logits = np.array([1.0, 3.0, 2.0])
-        expect_same(softmax_with_temperature, lambda logits, temperature: _softmax(
+        expect_same(softmax_with_temperature, lambda logits, temperature: softmax(
             logits / temperature
         ), logits, 0.001, mistakes=mistakes, hint="Subtract the largest of the divided logits "
             "first.")

@@ -14,16 +14,12 @@ from minigpt_helpers.checks._base import (
     expect_same,
     prediction,
 )
+from minigpt_helpers.checks._reference import softmax
 from minigpt_helpers.pretrained import load_pretrained
 
 TOLERANCE = 1e-4  # float32 is precise enough
 
 # ---- the slow, obvious references ---------------------------------------------------------------
-
-
-def _softmax(x, axis=-1):
-    exps = np.exp(x - x.max(axis=axis, keepdims=True))
-    return exps / exps.sum(axis=axis, keepdims=True)
 
 
 def _future(T):
@@ -34,7 +30,7 @@ def _windowed(q, k, v, window):
     out = []
     for t in range(len(q)):
         seen = slice(max(0, t - window + 1), t + 1)
-        out.append(_softmax(k[seen] @ q[t] / math.sqrt(len(q[t]))) @ v[seen])
+        out.append(softmax(k[seen] @ q[t] / math.sqrt(len(q[t]))) @ v[seen])
     return np.array(out)
 
 
@@ -42,7 +38,7 @@ def _distance_weights(q, k, slope):
     weights = np.zeros((len(q), len(q)))
     for t in range(len(q)):
         distance = t - np.arange(t + 1)
-        weights[t, : t + 1] = _softmax(k[: t + 1] @ q[t] / math.sqrt(q.shape[1]) - slope * distance)
+        weights[t, : t + 1] = softmax(k[: t + 1] @ q[t] / math.sqrt(q.shape[1]) - slope * distance)
     return weights
 
 
@@ -524,7 +520,7 @@ def ps3_head_measures(case, head_entropy, head_distance):
     ]
     for L, H, T in [(2, 3, 5), (1, 1, 4), (3, 2, 9), (2, 2, 2), (1, 2, 1)]:
         scores = case.rng.normal(size=(L, H, T, T)) * 2
-        weights = _softmax(scores + _future(T))
+        weights = softmax(scores + _future(T))
         with case(f"entropy, L={L}, H={H}, T={T}"):
             expect_same(head_entropy, _entropies, weights, tol=TOLERANCE, hint=(
                 "For each row: minus the sum of w log w, where 0 log 0 counts as 0. Then the mean "

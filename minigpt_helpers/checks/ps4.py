@@ -17,6 +17,7 @@ from minigpt_helpers.checks._base import (
     expect_same,
     prediction,
 )
+from minigpt_helpers.checks.block import random_norms
 from minigpt_helpers.functional import cross_entropy_loss
 from minigpt_helpers.nn import LayerNorm, MiniGPT, TransformerBlock
 from minigpt_helpers.pretrained import load_pretrained
@@ -58,14 +59,6 @@ def _loss_without(model, ids, layer, part, final_norm=True, shift=1, keep_stream
                     x = x + getattr(block, name)(norm(x))
         logits = model.head(model.final_norm(x) if final_norm else x)
         return cross_entropy_loss(logits, ids[1:] if shift else ids).item()
-
-
-def _randomised(module, rng):
-    """Every scale, shift and bias gets random numbers, so that leaving it out shows."""
-    for _, parameter in module.named_parameters():
-        if parameter.ndim == 1:
-            parameter.data = parameter.data + rng.normal(size=parameter.shape)
-    return module
 
 
 # ---- 1. RMSNorm ---------------------------------------------------------------------------------
@@ -226,7 +219,7 @@ def ps4_stack_forward(case, stack_forward):
     rng = case.rng
 
     def parts(D, heads, num_blocks):
-        blocks = [_randomised(TransformerBlock(D, heads, rng=rng), rng) for _ in range(num_blocks)]
+        blocks = [random_norms(TransformerBlock(D, heads, rng=rng), rng) for _ in range(num_blocks)]
         return blocks, LayerNorm(D)
 
     def result(x, blocks, final_norm, idle=False):
@@ -272,7 +265,7 @@ def ps4_stack_forward(case, stack_forward):
         blocks, final_norm = parts(6, 2, 2)
         x = rng.normal(size=(4, 6))
         plain = result(x, blocks, final_norm)
-        _randomised(final_norm, rng)
+        random_norms(final_norm, rng)
         expected = plain * final_norm.weight.data + final_norm.bias.data
         expect_close(result(x, blocks, final_norm), expected, "its scale and shift should show in "
                      "the result", tol=TOLERANCE, hint="The last thing that happens to x, after "
@@ -280,7 +273,7 @@ def ps4_stack_forward(case, stack_forward):
     for shape, heads, num_blocks in [((5, 8), 2, 3), ((2, 3, 6), 3, 2), ((1, 4), 1, 1)]:
         with case(f"x of shape {shape}, {num_blocks} block{'s' * (num_blocks > 1)}"):
             blocks, final_norm = parts(shape[-1], heads, num_blocks)
-            _randomised(final_norm, rng)
+            random_norms(final_norm, rng)
             x = rng.normal(size=shape) * 3
             got = result(x, blocks, final_norm)
             x = Tensor(x)
@@ -560,7 +553,7 @@ def ps4_loss_without(case, loss_without):
 
     for num_layers, T, layer, part in [(1, 5, 0, "attention"), (2, 24, 0, "feed_forward"),
                                        (3, 6, 1, "attention"), (3, 1, 2, "feed_forward")]:
-        model = _randomised(MiniGPT(7, 12, 3, num_layers, 32, rng=case.rng), case.rng)
+        model = random_norms(MiniGPT(7, 12, 3, num_layers, 32, rng=case.rng), case.rng)
         model.head.weight.data = case.rng.normal(size=model.head.weight.shape) / 2
         model.token_embedding.weight.data *= 10
         ids = case.rng.integers(0, 7, size=T + 1)

@@ -19,6 +19,7 @@ from minigpt_helpers.checks._base import (
     expect_close,
     expect_same,
 )
+from minigpt_helpers.checks._reference import log_softmax
 from minigpt_helpers.functional import cross_entropy_loss
 from minigpt_helpers.nn import MiniGPT
 from minigpt_helpers.text import CharTokenizer, bigram_loss, bigram_probs
@@ -26,22 +27,17 @@ from minigpt_helpers.text import CharTokenizer, bigram_loss, bigram_probs
 CLOSE = 1e-5  # an answer computed in float32 is right, too
 
 
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    z = logits - logits.max(axis=-1, keepdims=True)
-    return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
-
-
 # ---- 1: a loss that skips the padding -----------------------------------------------------------
 
 
 def _losses(logits, targets) -> np.ndarray:
     """The loss at each place, (B, T); a target of -1 takes the last column, as Python does."""
-    return -np.take_along_axis(_log_softmax(logits), targets[..., None], axis=-1)[..., 0]
+    return -np.take_along_axis(log_softmax(logits), targets[..., None], axis=-1)[..., 0]
 
 
 def _padded_loss(logits, targets):
     return np.mean([
-        -_log_softmax(logits[b, t])[targets[b, t]] for b, t in np.argwhere(targets >= 0)
+        -log_softmax(logits[b, t])[targets[b, t]] for b, t in np.argwhere(targets >= 0)
     ])
 
 
@@ -702,7 +698,7 @@ def _bits_by_model(model, ids, *, first=True, tail=True, base=2.0):
         if len(targets) < T and not tail:
             break
         with no_grad():
-            rows = _log_softmax(model(inputs[: len(targets)]).data)  # (T, V)
+            rows = log_softmax(model(inputs[: len(targets)]).data)  # (T, V)
         bits += [-rows[t, target] / math.log(base) for t, target in enumerate(targets)]
     return bits
 
@@ -724,12 +720,12 @@ def ps5_bits_by_model(case, bits_by_model):
     def one_window(ids):
         with no_grad():
             logits = [model(ids[max(0, i - 5) : i]).data[-1] for i in range(1, len(ids))]
-        rows = [_log_softmax(row) for row in logits]
+        rows = [log_softmax(row) for row in logits]
         return (math.log2(V) - sum(r[i] for r, i in zip(rows, ids[1:])) / math.log(2)) / len(ids)
 
     def unshifted(ids):
         with no_grad():
-            blocks = [_log_softmax(model(ids[i : i + 5]).data) for i in range(0, len(ids), 5)]
+            blocks = [log_softmax(model(ids[i : i + 5]).data) for i in range(0, len(ids), 5)]
         rows = np.concatenate(blocks)
         return -float(np.mean(rows[np.arange(len(ids)), ids])) / math.log(2)
 

@@ -17,6 +17,7 @@ from minigpt_helpers.checks._base import (
     expect_equal,
     expect_same,
 )
+from minigpt_helpers.checks._reference import softmax
 from minigpt_helpers.checks._cases import Cases
 from minigpt_helpers.generation import generate
 from minigpt_helpers.nn import MiniGPT
@@ -24,11 +25,6 @@ from minigpt_helpers.text import CharTokenizer
 from minigpt_helpers.training import evaluate
 
 CLOSE = 1e-5  # an answer computed in float32 is right, too
-
-
-def _softmax(z: np.ndarray) -> np.ndarray:
-    exps = np.exp(z - z.max())
-    return exps / exps.sum()
 
 
 def _sure_model(case: Cases, vocab_size: int, max_seq_len: int) -> MiniGPT:
@@ -48,7 +44,7 @@ def _logits(model, ids) -> np.ndarray:
 
 def _top_p(logits, temperature, top_p, *, order=None, count=None, cut=None):
     """The nucleus, with a place for each mistake: another order, another count, cut before."""
-    probs = _softmax(logits / temperature)
+    probs = softmax(logits / temperature)
     first = probs if cut is None else cut  # the chances by which is cut
     likeliest = np.argsort(-first, kind="stable") if order is None else order
     number, reached = 0, 0.0
@@ -70,19 +66,19 @@ def _top_p(logits, temperature, top_p, *, order=None, count=None, cut=None):
 )
 def ps6_top_p_probs(case, top_p_probs):
     def unscaled(z, T, p):
-        return _top_p(z, T, p, cut=_softmax(z))
+        return _top_p(z, T, p, cut=softmax(z))
 
     def not_divided(z, T, p):
-        return _softmax(z / T) * (_top_p(z, T, p) > 0)
+        return softmax(z / T) * (_top_p(z, T, p) > 0)
 
     def chances_above(z, T, p):
-        probs = _softmax(z / T)
+        probs = softmax(z / T)
         kept = probs * (probs >= p)
         with np.errstate(all="ignore"):  # there may be none
             return kept / kept.sum()
 
     def relative(z, T, p):
-        probs = _softmax(z / T)
+        probs = softmax(z / T)
         kept = probs * (probs >= p * probs.max())
         return kept / kept.sum()
 
@@ -90,7 +86,7 @@ def ps6_top_p_probs(case, top_p_probs):
         return np.sort(_top_p(z, T, p))[::-1]
 
     def with_ties(z, T, p):
-        probs = _softmax(z / T)
+        probs = softmax(z / T)
         kept = probs * (probs >= probs[_top_p(z, T, p) > 0].min())
         return kept / kept.sum()
 
@@ -112,7 +108,7 @@ def ps6_top_p_probs(case, top_p_probs):
          "the line belongs to the nucleus: only with it is top_p reached."),
         (lambda z, T, p: _top_p(z, T, p, count=lambda n: n + 1), "One token too many: stop as soon "
          "as top_p is reached."),
-        (lambda z, T, p: _softmax(z / T), "Nothing was cut off."),
+        (lambda z, T, p: softmax(z / T), "Nothing was cut off."),
         (lambda z, T, p: _top_p(z * T * T, T, p), "You multiply by the temperature. Divide."),
         (lambda z, T, p: _top_p(z, 1.0, p), "The temperature is missing."),
         (unscaled, "The temperature comes first. The nucleus is found among the probabilities that "
@@ -148,7 +144,7 @@ def ps6_top_p_probs(case, top_p_probs):
                     "least one is kept.")
     with case("a top_p of 1 keeps all"):
         for logits in (np.zeros(10), case.rng.normal(size=40)):
-            expect_same(top_p_probs, lambda logits, temperature, top_p: _softmax(logits), logits,
+            expect_same(top_p_probs, lambda logits, temperature, top_p: softmax(logits), logits,
                         1.0, 1.0, tol=CLOSE, mistakes=mistakes, hint="All together are 1. But the "
                         "computer's sum may be a hair below 1, and then none reaches top_p.")
     with case("tokens that are equally likely"):
@@ -176,7 +172,7 @@ def _asked(model, ids, steps, temperature, top_k, chosen, *, end=True, divided=T
         logits = logits / temperature if divided else logits * temperature
         kept = np.argsort(-logits, kind="stable")[: top_k - less]
         probs = np.zeros(len(logits))
-        probs[kept] = _softmax(logits[kept])
+        probs[kept] = softmax(logits[kept])
         given.append(probs)
         ids.append(chosen[i])
     return np.array(given)
@@ -436,7 +432,7 @@ def _surprises(model, tokenizer, line) -> list[float]:
     ids, T = tokenizer.encode("\n" + line), model.max_seq_len
     rows = [*_logits(model, ids[:-1][:T])]
     rows += [_logits(model, ids[i - T : i])[-1] for i in range(T + 1, len(ids))]
-    return [-math.log(_softmax(row)[i]) for row, i in zip(rows, ids[1:], strict=True)]
+    return [-math.log(softmax(row)[i]) for row, i in zip(rows, ids[1:], strict=True)]
 
 
 def _line_loss(model, tokenizer, line):
@@ -460,7 +456,7 @@ def ps6_line_loss(case, line_loss):
     T = model.max_seq_len
 
     def rows(ids):
-        return [_softmax(row) for row in _logits(model, ids)]
+        return [softmax(row) for row in _logits(model, ids)]
 
     def without_start(line):
         ids = tokenizer.encode(line)

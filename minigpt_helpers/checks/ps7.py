@@ -31,6 +31,7 @@ from minigpt_helpers.checks._adapters import (
     weighted_sum,
 )
 from minigpt_helpers.checks._base import check, expect, expect_close, expect_equal
+from minigpt_helpers.checks._reference import log_softmax
 from minigpt_helpers.checks._values import Miss, NotDone
 
 _ID_FORMS = [list, np.array, tuple]
@@ -51,11 +52,6 @@ _TROUBLE = (OverflowError, ZeroDivisionError, ValueError)
 
 
 # ---- helpers ------------------------------------------------------------------------------------
-
-
-def _log_softmax(z: np.ndarray) -> np.ndarray:
-    z = z - z.max(axis=-1, keepdims=True)
-    return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
 
 
 def _randomised(rng: np.random.Generator, part: Part, size: float = 0.5) -> Part:
@@ -429,10 +425,10 @@ def ps7_cross_entropy_loss(case, cross_entropy_loss):
     require_own(cross_entropy_loss, "cross_entropy_loss")
 
     def loss(z, y):
-        return -np.mean([row[t] for row, t in zip(_log_softmax(z), y)] or math.nan)
+        return -np.mean([row[t] for row, t in zip(log_softmax(z), y)] or math.nan)
 
     def probs(z):
-        return np.exp(_log_softmax(z))
+        return np.exp(log_softmax(z))
 
     def at(table, y):
         return table[np.arange(len(y)), y]
@@ -441,7 +437,7 @@ def ps7_cross_entropy_loss(case, cross_entropy_loss):
         (lambda z, y: loss(z, y) * len(y), "That is the sum. Take the mean over the positions."),
         (lambda z, y: -loss(z, y), "The minus sign is missing: a loss is not negative."),
         (lambda z, y: loss(z, y) / np.log(2), "That is in bits. Take the natural logarithm."),
-        (lambda z, y: at(_log_softmax(z.T).T, y).mean() * -1, "The softmax runs down the columns. "
+        (lambda z, y: at(log_softmax(z.T).T, y).mean() * -1, "The softmax runs down the columns. "
          "It runs along each row, over the V characters."),
         (lambda z, y: -at(z, y).mean(), "The softmax is missing: logits are not probabilities."),
         (lambda z, y: -at(probs(z), y).mean(), "The logarithm is missing."),
@@ -464,10 +460,10 @@ def ps7_cross_entropy_loss(case, cross_entropy_loss):
         (lambda z, y: loss(probs(z), y), "The softmax is taken twice."),
         *((lambda z, y, e=e: -np.log(at(probs(z), y) + e).mean(), _NOTHING_ADDED)
           for e in (1e-5, 1e-4, 1e-3, 1e-2)),
-        (lambda z, y: -_log_softmax(z).mean(), "The mean runs over all characters. Only that of "
+        (lambda z, y: -log_softmax(z).mean(), "The mean runs over all characters. Only that of "
          "the target counts."),
         (lambda z, y: loss(z, y) / np.log(10), "Take the natural logarithm, not that to base 10."),
-        (lambda z, y: -(probs(z) * _log_softmax(z)).sum(-1).mean(), "That is the entropy of the "
+        (lambda z, y: -(probs(z) * log_softmax(z)).sum(-1).mean(), "That is the entropy of the "
          "model. Only the logarithm at the target counts."),
     ]
     ways = forms([], value_classes(cross_entropy_loss))
@@ -546,7 +542,7 @@ def _loss_slopes(case, loss_of: Callable, way: Callable, ways: list[Callable]) -
         ))
         clear([logits], {})
         loss.backward()
-        expected = (np.exp(_log_softmax(z)) - np.eye(4)[y]) / 3
+        expected = (np.exp(log_softmax(z)) - np.eye(4)[y]) / 3
         expect_close(logits.grad(), expected, tol=1e-5, hint=(
             "Every logit takes part: the target's in the numerator, all of them in the sum."
         ))
@@ -858,7 +854,7 @@ def ps7_mini_gpt(case, MiniGPT):
         losses = []
         for _ in range(2):
             part = Part(MiniGPT, 7, 16, 1, 1, 2)
-            losses.append(-_log_softmax(_with_ids(part, [0, 6])).mean())  # over all targets
+            losses.append(-log_softmax(_with_ids(part, [0, 6])).mean())  # over all targets
         first = float(np.mean(losses))
         expect(first < math.log(7) + 1, (
             f"its loss is {first:.2f}, and that of a uniform guess {math.log(7):.2f}"
@@ -1042,7 +1038,7 @@ def _generate_draws(case, generate, form) -> None:
     known = np.broadcast_to(z, (5, 5, 5, 5))
 
     def probs(z):
-        return np.exp(_log_softmax(z))
+        return np.exp(log_softmax(z))
 
     def top(k):
         return np.where(z >= np.sort(z)[-k], z, -1e9) if 0 < k <= 5 else z
@@ -1146,7 +1142,7 @@ def ps7_checklist(case, MiniGPT, cross_entropy_loss):
         changed = _ids_like(x)
         _causal(case, part, changed, 2, lambda rows: (rows + 1) % V)
     with case("the first loss is about ln V"):
-        chances = _log_softmax(part(_ids_like(x)))
+        chances = log_softmax(part(_ids_like(x)))
         got, expected = number(loss_now()), -chances[np.arange(T), y].mean()
         expect(abs(got - expected) < 1e-3, f"your loss says {got:.3f}; by the logits and the "
                f"targets it is {expected:.3f}", "Run the check of cross_entropy_loss.")

@@ -15,6 +15,7 @@ from minigpt_helpers.checks._base import (
     expect_same,
     prediction,
 )
+from minigpt_helpers.checks._reference import log_softmax
 from minigpt_helpers.corpora import load_corpus
 from minigpt_helpers.functional import cross_entropy_loss
 from minigpt_helpers.nn import MiniGPT
@@ -24,17 +25,12 @@ from minigpt_helpers.training import SGD, DivergenceError, train
 # ---- the slow, obvious references ---------------------------------------------------------------
 
 
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    z = logits - logits.max(axis=-1, keepdims=True)
-    return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
-
-
 def _mean_loss(logits, targets):
-    return -np.mean([_log_softmax(row)[target] for row, target in zip(logits, targets)])
+    return -np.mean([log_softmax(row)[target] for row, target in zip(logits, targets)])
 
 
 def _loss_gradient(logits, targets):
-    rows = [np.exp(_log_softmax(row)) - np.eye(len(row))[t] for row, t in zip(logits, targets)]
+    rows = [np.exp(log_softmax(row)) - np.eye(len(row))[t] for row, t in zip(logits, targets)]
     return np.array(rows) / len(targets)
 
 
@@ -118,19 +114,19 @@ def mean_loss(case, mean_loss):
         return -at(z - np.log(np.exp(z).sum(axis=0)), targets).mean()
 
     mistakes = [
-        (lambda z, t: at(_log_softmax(z), t).mean(), "The minus is missing: a loss is positive."),
-        (lambda z, t: -at(_log_softmax(z), t).sum(), "That is the sum over the positions. Take the "
+        (lambda z, t: at(log_softmax(z), t).mean(), "The minus is missing: a loss is positive."),
+        (lambda z, t: -at(log_softmax(z), t).sum(), "That is the sum over the positions. Take the "
          "mean."),
-        (lambda z, t: -at(_log_softmax(z), t), "These are the losses of the single positions. Take "
+        (lambda z, t: -at(log_softmax(z), t), "These are the losses of the single positions. Take "
          "their mean."),
-        (lambda z, t: -at(np.exp(_log_softmax(z)), t).mean(), "The logarithm is missing."),
-        (lambda z, t: -np.log(at(np.exp(_log_softmax(z)), t).mean()), "You took the mean of the "
+        (lambda z, t: -at(np.exp(log_softmax(z)), t).mean(), "The logarithm is missing."),
+        (lambda z, t: -np.log(at(np.exp(log_softmax(z)), t).mean()), "You took the mean of the "
          "probabilities, then the logarithm. The loss is the mean of the logarithms."),
         (lambda z, t: -at(z, t).mean(), "The log of the sum is missing: that is only - z[target]."),
         (lambda z, t: np.log(np.exp(z).sum(axis=1)).mean(), "The logit of the target is missing."),
-        (lambda z, t: -_log_softmax(z).mean(), "You took the mean over all characters. Only the "
+        (lambda z, t: -log_softmax(z).mean(), "You took the mean over all characters. Only the "
          "target of each row counts."),
-        (lambda z, t: -at(_log_softmax(z), t).mean() / math.log(2), "That is in bits. Use the "
+        (lambda z, t: -at(log_softmax(z), t).mean() / math.log(2), "That is in bits. Use the "
          "natural logarithm, np.log."),
         (of_columns, "The sum runs along each row: axis=1, with keepdims=True."),
         (lambda z, t: -at(z - z.max() - np.log(np.exp(z - z.max()).sum()), t).mean(), "You summed "
@@ -173,7 +169,7 @@ def mean_loss(case, mean_loss):
 )
 def loss_gradient(case, loss_gradient):
     def probs(z):
-        return np.exp(_log_softmax(z))
+        return np.exp(log_softmax(z))
 
     def one_hot(z, t):
         return np.eye(z.shape[1])[t]
@@ -193,7 +189,7 @@ def loss_gradient(case, loss_gradient):
          "mean is over the T positions only."),
         (lambda z, t: (probs(z) - one_hot(z, t)) / z.shape[1], "You divide by V. The mean is over "
          "the T positions."),
-        (lambda z, t: (np.exp(_log_softmax(z.T)).T - one_hot(z, t)) / len(t), "The softmax runs "
+        (lambda z, t: (np.exp(log_softmax(z.T)).T - one_hot(z, t)) / len(t), "The softmax runs "
          "along each row: axis=1, keepdims=True."),
         (lambda z, t: (z - one_hot(z, t)) / len(t), "The softmax is missing: it is the "
          "probabilities minus one-hot, not the logits."),
