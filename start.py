@@ -3,14 +3,18 @@
     python3 start.py         opens lesson 1 in JupyterLab
     python3 start.py test    runs every test of the project
 
-All else is in the folder launcher/. This file keeps to words that even a very old Python can
+All else is in the folder tools/launcher/. This file keeps to words that even a very old Python can
 read, so that such a Python can say what is wrong instead of showing a syntax error.
 """
 
 import os
 import sys
 
-NEEDED = (3, 11)
+ROOT = os.path.dirname(os.path.realpath(__file__))
+if sys.path[0] != ROOT:  # started through a link
+    sys.path.insert(0, ROOT)
+
+from tools.launcher.needed import NEEDED  # noqa: E402
 
 
 def too_old(version, executable):
@@ -37,10 +41,7 @@ def main():
     if message is not None:
         sys.stderr.write(message + "\n")
         return 1
-    root = os.path.dirname(os.path.realpath(__file__))
-    if sys.path[0] != root:  # started through a link
-        sys.path.insert(0, root)
-    from launcher.cli import run
+    from tools.launcher.cli import run
 
     return run(sys.argv[1:])
 

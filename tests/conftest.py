@@ -11,7 +11,7 @@ os.environ.setdefault("MPLBACKEND", "agg")
 
 import pytest  # noqa: E402
 
-from launcher.testing import find_browser  # noqa: E402
+from tools.launcher.browser import find_browser  # noqa: E402
 
 
 @pytest.fixture(scope="session")

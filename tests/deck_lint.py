@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import nbformat
 
-from launcher.deck import for_slides
+from tools.teaching.deck import for_slides
 
 FEWEST, MOST = 12, 25
 MOST_CODE_LINES = 12

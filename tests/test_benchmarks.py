@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from benchmarks import floor, footprint, generation, growth, ours, quality, scalar_gpt, step
-from benchmarks.__main__ import PARTS, main, parse
-from benchmarks.report import NO_TORCH, Options, table
-from benchmarks.sizes import SIZES, Size
-from benchmarks.turns import Worker, compare
+from tools.benchmarks import floor, footprint, generation, growth, ours, quality, scalar_gpt, step
+from tools.benchmarks.__main__ import PARTS, main, parse
+from tools.benchmarks.report import NO_TORCH, Options, table
+from tools.benchmarks.sizes import SIZES, Size
+from tools.benchmarks.turns import Worker, compare
 from minigpt_helpers import MiniGPT, Tensor, cross_entropy_loss
 
 TINY = Size(vocab_size=5, embed_dim=4, seq_len=3, batch_size=2, num_layers=2, num_heads=2)
@@ -61,7 +61,7 @@ def test_single_numbers_train_as_the_package_does():
 
 def test_pytorch_trains_as_the_package_does():
     pytest.importorskip("torch")
-    from benchmarks import torch_gpt
+    from tools.benchmarks import torch_gpt
 
     one = ours.Training(asdict(TINY))
     for fused in (False, True):

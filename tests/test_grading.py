@@ -21,10 +21,10 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from problem_set import FULL, NAME, OPEN, small_set
 
-from launcher import problems
-from launcher.grading import jail, submissions
-from launcher.grading.__main__ import main
-from launcher.place import here
+from tools.teaching import problems
+from tools.teaching.grading import jail, submissions
+from tools.teaching.grading.__main__ import main
+from tools.launcher.project import here
 from minigpt_helpers import checks
 
 RIGHT = {
@@ -231,7 +231,7 @@ def write_class(folder, out):
 
 def grade(*arguments):
     return subprocess.run(
-        [sys.executable, "-P", "-m", "launcher.grading", *map(str, arguments)],
+        [sys.executable, "-P", "-m", "tools.teaching.grading", *map(str, arguments)],
         env=os.environ | {"PYTHONPATH": str(here().root), "A_SECRET_OF_THE_TEACHER": "x"},
         capture_output=True, text=True, encoding="utf-8", timeout=900,
     )

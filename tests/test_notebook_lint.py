@@ -10,7 +10,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from notebook_lint import lint, lint_file, main
 from problem_set import small_set
 
-from launcher.place import here
+from tools.launcher.project import here
 
 PNG = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8/5+hHgAH"
 SHOWN = f'<figure><img src="{PNG}" alt="The loss falls from 3.2 to 1.9."><figcaption>x</figcaption>'

@@ -10,8 +10,8 @@ import pytest
 from nbformat.v4 import new_markdown_cell, new_output
 from problem_set import NAME, small_set
 
-from launcher import problems
-from launcher.place import here
+from tools.teaching import problems
+from tools.launcher.project import here
 
 SOLUTIONS = sorted((here().notebooks / "solutions").glob("*.ipynb"))
 

@@ -11,17 +11,18 @@ import zipfile
 import nbformat
 import pytest
 
-from launcher import cli, copies, problems, release
-from launcher.place import Place, Trouble, here
+from tools.launcher import cli, my_work, release
+from tools.teaching import problems
+from tools.launcher.project import Project, UserError, here
 
 SOLUTIONS = sorted((here().notebooks / "solutions").glob("*.ipynb"))
 NOT_TRACKED = {".git", ".venv", "build", "my_work", "__pycache__", ".pytest_cache"}
 TEXT = {".py", ".md", ".ipynb", ".toml", ".yml", ".cfg", ".txt", ".js", ".css", ".json", ".j2"}
 
 
-def all_files(place):
+def all_files(project):
     """What git tracks, for a copy without git: everything that is not made by a run."""
-    found = [path.relative_to(place.root) for path in place.root.rglob("*") if path.is_file()]
+    found = [path.relative_to(project.root) for path in project.root.rglob("*") if path.is_file()]
     return sorted(path.as_posix() for path in found if not NOT_TRACKED & set(path.parts))
 
 
@@ -32,7 +33,7 @@ def archive(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         try:
             release.tracked(here())
-        except Trouble:
+        except UserError:
             patch.setattr(release, "tracked", all_files)
         assert release.release(here(), ["--out", str(folder / "one.zip")]) == 0
         assert release.release(here(), ["--out", str(folder / "two.zip")]) == 0
@@ -44,13 +45,13 @@ def unpacked(archive, tmp_path_factory):
     folder = tmp_path_factory.mktemp("student")
     with zipfile.ZipFile(archive) as file:
         file.extractall(folder)
-    return Place(folder / "mini-gpt")
+    return Project(folder / "mini-gpt")
 
 
-def texts(place):
-    for path in place.root.rglob("*"):
+def texts(project):
+    for path in project.root.rglob("*"):
         if path.suffix in TEXT:
-            yield path.relative_to(place.root).as_posix(), path.read_text(encoding="utf-8")
+            yield path.relative_to(project.root).as_posix(), path.read_text(encoding="utf-8")
 
 
 def test_the_same_files_give_the_same_bytes(archive):
@@ -67,18 +68,18 @@ def test_students_can_start_with_it(unpacked):
         capture_output=True, text=True, check=False,
     )
     assert done.returncode == 0 and "start.py reset" in done.stdout
-    copies.bring_up_to_date(unpacked)
+    my_work.bring_up_to_date(unpacked)
     mine = {path.relative_to(unpacked.work).as_posix() for path in unpacked.work.rglob("*.ipynb")}
     problem_sets = {f"problems/{path.name}" for path in SOLUTIONS}
     assert problem_sets < mine
     assert {name for name in mine if "/" in name} == problem_sets
-    for name in ["README.md", "LICENSE", "requirements.lock", "pyproject.toml", "GRADING.md"]:
+    for name in ["README.md", "LICENSE", "tools/locks/lessons.lock", "pyproject.toml"]:
         assert (unpacked.root / name).is_file()
 
 
 def test_no_answers_by_name(unpacked):
     assert not (unpacked.notebooks / "solutions").exists()
-    assert not (unpacked.root / "TEACHING.md").exists()
+    assert not (unpacked.root / "docs/teaching.md").exists()
     assert not list((unpacked.root / "tests").glob("test_checks_*"))
     assert (unpacked.root / "tests" / "test_nn.py").is_file()
 
@@ -123,8 +124,8 @@ def test_a_leak_would_be_found(path):
 
 
 def test_without_git_it_says_so(tmp_path):
-    with pytest.raises(Trouble, match="git does not say"):
-        release.release(Place(tmp_path / "absent"), ["--out", str(tmp_path / "x.zip")])
+    with pytest.raises(UserError, match="git does not say"):
+        release.release(Project(tmp_path / "absent"), ["--out", str(tmp_path / "x.zip")])
     assert not (tmp_path / "x.zip").exists()
 
 

@@ -11,10 +11,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from launcher.environment import LOCKS
-from launcher.locking import requirements
-from launcher.place import here
-from start import NEEDED
+from tools.launcher.environment import LOCKS
+from tools.launcher.locking import requirements
+from tools.launcher.project import here
+from tools.launcher.needed import NEEDED
 
 ROOT = here().root
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

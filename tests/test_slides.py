@@ -10,9 +10,9 @@ import pytest
 from deck_lint import count_problems, design_problems
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from launcher import lab, present, slides
-from launcher.deck import THEME, WIDGET, copy_assets, for_slides, formula, make_deck
-from launcher.place import Place, Trouble, here
+from tools.launcher import lab, present, slides
+from tools.teaching.deck import THEME, WIDGET, copy_assets, for_slides, formula, make_deck
+from tools.launcher.project import Project, UserError, here
 
 LESSONS = ["01_tokenization.ipynb", "03_attention.ipynb", "problems/ps1_tokenization.ipynb"]
 
@@ -237,60 +237,60 @@ def test_a_bad_slide_is_found(problem):
 
 
 @pytest.fixture
-def place(tmp_path):
+def project(tmp_path):
     root = tmp_path / "my project"
     for name in [*LESSONS, "solutions/ps1_tokenization.ipynb", "images/a.png"]:
         path = root / "notebooks" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"this is {name}")
-    return Place(root)
+    return Project(root)
 
 
 @pytest.fixture
 def calls(monkeypatch):
     """The commands that would be run, and what they were prepared for."""
     calls = []
-    monkeypatch.setattr(slides, "prepare", lambda place, wanted: calls.append(wanted))
-    monkeypatch.setattr(present, "prepare", lambda place, wanted: calls.append(wanted))
+    monkeypatch.setattr(slides, "prepare", lambda project, wanted: calls.append(wanted))
+    monkeypatch.setattr(present, "prepare", lambda project, wanted: calls.append(wanted))
     run = lambda command, **_: calls.append(command[2:]) or 0  # noqa: E731
     monkeypatch.setattr(slides.subprocess, "call", run)
-    monkeypatch.setattr(lab, "run", lambda place, command, _: calls.append(command) or 0)
+    monkeypatch.setattr(lab, "run", lambda project, command, _: calls.append(command) or 0)
     return calls
 
 
-def test_slides_are_made_of_all_lessons_and_of_no_problem_set(place, calls):
-    assert slides.make_slides(place, []) == 0
-    lessons = [str(place.notebooks / name) for name in LESSONS[:2]]
-    assert calls == ["teaching", ["launcher.deck", str(place.slides), *lessons]]
+def test_slides_are_made_of_all_lessons_and_of_no_problem_set(project, calls):
+    assert slides.make_slides(project, []) == 0
+    lessons = [str(project.notebooks / name) for name in LESSONS[:2]]
+    assert calls == ["teaching", ["tools.teaching.deck", str(project.slides), *lessons]]
 
 
-def test_slides_of_one_lesson_are_printed(place, calls, monkeypatch, capsys):
+def test_slides_of_one_lesson_are_printed(project, calls, monkeypatch, capsys):
     monkeypatch.setattr(slides, "find_browser", lambda: "a-browser")
-    slides.make_slides(place, ["3", "--pdf"])
-    deck = place.slides / "03_attention.html"
+    slides.make_slides(project, ["3", "--pdf"])
+    deck = project.slides / "03_attention.html"
     assert calls[1:] == [
-        ["launcher.deck", str(place.slides), str(place.notebooks / LESSONS[1])],
-        ["launcher.deck_pdf", "a-browser", str(deck)],
+        ["tools.teaching.deck", str(project.slides), str(project.notebooks / LESSONS[1])],
+        ["tools.teaching.deck_pdf", "a-browser", str(deck)],
     ]
     assert "build/slides/03_attention.pdf" in capsys.readouterr().out
 
 
-def test_a_pdf_needs_a_browser_and_that_is_said_first(place, calls, monkeypatch):
+def test_a_pdf_needs_a_browser_and_that_is_said_first(project, calls, monkeypatch):
     monkeypatch.setattr(slides, "find_browser", lambda: None)
-    with pytest.raises(Trouble, match="none was found"):
-        slides.make_slides(place, ["--pdf"])
+    with pytest.raises(UserError, match="none was found"):
+        slides.make_slides(project, ["--pdf"])
     assert calls == []
 
 
-def test_an_unknown_option_is_named(place, calls):
-    with pytest.raises(Trouble, match="no option '--pfd'"):
-        slides.make_slides(place, ["--pfd"])
+def test_an_unknown_option_is_named(project, calls):
+    with pytest.raises(UserError, match="no option '--pfd'"):
+        slides.make_slides(project, ["--pfd"])
 
 
-def test_a_failure_is_not_called_written(place, calls, monkeypatch, capsys):
+def test_a_failure_is_not_called_written(project, calls, monkeypatch, capsys):
     monkeypatch.setattr(slides.subprocess, "call", lambda command, **_: 1)
-    with pytest.raises(Trouble, match="could not be made"):
-        slides.make_slides(place, [])
+    with pytest.raises(UserError, match="could not be made"):
+        slides.make_slides(project, [])
     assert "Written" not in capsys.readouterr().out
 
 
@@ -303,9 +303,9 @@ def test_a_failure_is_not_called_written(place, calls, monkeypatch, capsys):
         (["attention", "--port", "8890"], LESSONS[1], ["--port", "8890"]),
     ],
 )
-def test_a_lesson_is_presented_from_a_copy(place, calls, arguments, name, rest):
-    assert present.present(place, arguments) == 0
-    stage = place.root / "build" / "present"
+def test_a_lesson_is_presented_from_a_copy(project, calls, arguments, name, rest):
+    assert present.present(project, arguments) == 0
+    stage = project.root / "build" / "present"
     prepared_for, command = calls
     assert prepared_for == "lessons"
     assert f"--ServerApp.root_dir={stage}" in command
@@ -316,11 +316,11 @@ def test_a_lesson_is_presented_from_a_copy(place, calls, arguments, name, rest):
     assert (stage / "notebooks" / "images" / "a.png").is_file()
 
 
-def test_each_talk_begins_with_a_fresh_copy_of_its_lesson_alone(place, calls):
-    present.present(place, ["1"])
-    stage = place.root / "build" / "present" / "notebooks"
+def test_each_talk_begins_with_a_fresh_copy_of_its_lesson_alone(project, calls):
+    present.present(project, ["1"])
+    stage = project.root / "build" / "present" / "notebooks"
     (stage / LESSONS[0]).write_text("changed in class")
-    present.present(place, ["3"])
+    present.present(project, ["3"])
     assert (stage / LESSONS[0]).read_text() == "changed in class"
-    present.present(place, ["1"])
+    present.present(project, ["1"])
     assert (stage / LESSONS[0]).read_text() == f"this is {LESSONS[0]}"

@@ -18,44 +18,48 @@ from jupyter_server.extension.config import ExtensionConfigManager
 from nbformat.v4 import new_code_cell, new_notebook
 
 import start
-from launcher import bench, cli, copies, environment, lab, testing
-from launcher.diagnosis import CAUSES, install_trouble, system_trouble
-from launcher.place import Place, Trouble, here
+from tools.launcher import bench, browser, cli, environment, lab, my_work, testing
+from tools.launcher.diagnosis import CAUSES, install_error, system_error
+from tools.launcher.environment import LOCKS
+from tools.launcher.project import Project, UserError, here
 
 LESSONS = ["01_tokenization.ipynb", "02_autograd.ipynb", "problems/ps1_tokenization.ipynb"]
 
+READ_BY_OLD_PYTHONS = ["__init__.py", "launcher/__init__.py", "launcher/needed.py"]
+
 
 @pytest.fixture
-def place(tmp_path):
+def project(tmp_path):
     """A small project in a folder whose name has a space in it."""
     root = tmp_path / "my project"
     (root / "notebooks" / "problems").mkdir(parents=True)
     (root / "notebooks" / "solutions").mkdir()
     for name in [*LESSONS, "solutions/ps1_tokenization.ipynb"]:
         (root / "notebooks" / name).write_text(f"original of {name}")
-    for name in ["pyproject.toml", "requirements.lock", "requirements-test.lock"]:
-        shutil.copy(here().root / name, root)
-    return Place(root)
+    for name in ["pyproject.toml", LOCKS["lessons"], LOCKS["tests"]]:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(here().root / name, root / name)
+    return Project(root)
 
 
 @pytest.fixture
-def installer(place, monkeypatch):
+def installer(project, monkeypatch):
     """Instead of venv, pip and uv: a program that makes the folders, and notes each call."""
     calls = []
 
-    def fake(place, command):
+    def fake(project, command):
         words = [str(word) for word in command]
         calls.append(words)
         output = installer.output if installer.fails(words) else ""
-        with place.log.open("a", encoding="utf-8") as log:
+        with project.log.open("a", encoding="utf-8") as log:
             log.write(output)
         if output:
             return False
-        packages = place.venv / "lib" / "python3.11" / "site-packages"
+        packages = project.venv / "lib" / "python3.11" / "site-packages"
         if "venv" in words:
             packages.mkdir(parents=True)
-            place.python.parent.mkdir(parents=True, exist_ok=True)
-            place.python.symlink_to(sys.executable)
+            project.python.parent.mkdir(parents=True, exist_ok=True)
+            project.python.symlink_to(sys.executable)
         if "install" in words:
             for name in ("numpy", "numpy-2.4.6.dist-info"):
                 (packages / name).mkdir(exist_ok=True)
@@ -73,7 +77,7 @@ def installer(place, monkeypatch):
                 "venv" if "venv" in words
                 else "ensurepip" if "ensurepip" in words
                 else "project" if "-e" in words
-                else words[-1].rpartition(os.sep)[2]
+                else Path(words[-1]).relative_to(project.root).as_posix()
                 for words in calls
                 if "--version" not in words  # only a question
             ]
@@ -107,11 +111,14 @@ def test_a_new_python_is_welcome():
 
 
 def test_an_old_python_can_read_start_py_and_stops_there():
-    source = (here().root / "start.py").read_text(encoding="ascii")
-    ast.parse(source, feature_version=(3, 4))
+    file = here().root / "start.py"
+    source = file.read_text(encoding="ascii")
+    for each in [file, *(here().root / "tools" / name for name in READ_BY_OLD_PYTHONS)]:
+        ast.parse(each.read_text(encoding="ascii"), feature_version=(3, 4))
     pretend = (
         "import sys; sys.version_info = (3, 8, 10); sys.argv = ['start.py'];"
-        f"exec(compile({source!r}, 'start.py', 'exec'), {{'__name__': '__main__'}})"
+        f"names = {{'__name__': '__main__', '__file__': {str(file)!r}}};"
+        f"exec(compile({source!r}, 'start.py', 'exec'), names)"
     )
     result = subprocess.run([sys.executable, "-c", pretend], capture_output=True, text=True)
     assert result.returncode == 1
@@ -150,7 +157,7 @@ def test_reset_without_a_name_says_how(capsys):
 
 
 def test_no_trouble_shows_a_traceback(monkeypatch, capsys):
-    def full_disk(place, arguments):
+    def full_disk(project, arguments):
         raise OSError(errno.ENOSPC, "No space left on device", "numpy.whl")
 
     monkeypatch.setitem(cli.COMMANDS, "test", cli.Command(full_disk, "", ""))
@@ -160,7 +167,7 @@ def test_no_trouble_shows_a_traceback(monkeypatch, capsys):
 
 
 def test_an_interrupt_is_no_error(monkeypatch, capsys):
-    def interrupted(place, arguments):
+    def interrupted(project, arguments):
         raise KeyboardInterrupt
 
     monkeypatch.setitem(cli.COMMANDS, "test", cli.Command(interrupted, "", ""))
@@ -171,7 +178,7 @@ def test_an_interrupt_is_no_error(monkeypatch, capsys):
 def test_options_alone_belong_to_jupyterlab(monkeypatch):
     seen = []
 
-    def note(place, arguments):
+    def note(project, arguments):
         seen.append(arguments)
         return 0
 
@@ -184,63 +191,63 @@ def test_options_alone_belong_to_jupyterlab(monkeypatch):
 # JupyterLab
 
 
-def test_jupyterlab_opens_the_first_lesson_with_the_users_options(place):
-    page = lab.first_page(place, original=False)
+def test_jupyterlab_opens_the_first_lesson_with_the_users_options(project):
+    page = lab.first_page(project, original=False)
     assert page == "my_work/01_tokenization.ipynb"
-    words = lab.lab_command(place, page, ["--no-browser", "--port", "8890"])
-    assert words[:3] == [str(place.python), "-m", "jupyterlab"]
-    assert f"--ServerApp.root_dir={place.root}" in words
+    words = lab.lab_command(project, page, ["--no-browser", "--port", "8890"])
+    assert words[:3] == [str(project.python), "-m", "jupyterlab"]
+    assert f"--ServerApp.root_dir={project.root}" in words
     assert "--LabApp.default_url=/lab/tree/my_work/01_tokenization.ipynb" in words
     assert words[-3:] == ["--no-browser", "--port", "8890"]
 
 
-def test_original_opens_the_projects_own_notebook(place):
-    assert lab.first_page(place, original=True) == "notebooks/01_tokenization.ipynb"
+def test_original_opens_the_projects_own_notebook(project):
+    assert lab.first_page(project, original=True) == "notebooks/01_tokenization.ipynb"
 
 
-def test_an_option_of_the_user_replaces_ours(place):
-    words = lab.lab_command(place, "x", ["--LabApp.default_url=/tree"])
+def test_an_option_of_the_user_replaces_ours(project):
+    words = lab.lab_command(project, "x", ["--LabApp.default_url=/tree"])
     assert [word for word in words if "default_url" in word] == ["--LabApp.default_url=/tree"]
 
 
-def test_root_is_allowed_once(place, monkeypatch):
+def test_root_is_allowed_once(project, monkeypatch):
     monkeypatch.setattr(lab.os, "geteuid", lambda: 0, raising=False)
-    assert lab.lab_command(place, "x", ["--allow-root"]).count("--allow-root") == 1
-    assert lab.lab_command(place, "x", []).count("--allow-root") == 1
+    assert lab.lab_command(project, "x", ["--allow-root"]).count("--allow-root") == 1
+    assert lab.lab_command(project, "x", []).count("--allow-root") == 1
     monkeypatch.setattr(lab.os, "geteuid", lambda: 1000, raising=False)
-    assert "--allow-root" not in lab.lab_command(place, "x", [])
+    assert "--allow-root" not in lab.lab_command(project, "x", [])
 
 
-def test_a_project_without_notebooks_says_so(place):
-    shutil.rmtree(place.notebooks)
-    with pytest.raises(Trouble, match="no notebooks"):
-        lab.first_page(place, original=False)
+def test_a_project_without_notebooks_says_so(project):
+    shutil.rmtree(project.notebooks)
+    with pytest.raises(UserError, match="no notebooks"):
+        lab.first_page(project, original=False)
 
 
-def test_programs_see_only_our_packages_and_one_thread(place, monkeypatch):
+def test_programs_see_only_our_packages_and_one_thread(project, monkeypatch):
     for name in ("PYTHONPATH", "PYTHONHOME", "JUPYTER_PATH", "JUPYTERLAB_DIR"):
         monkeypatch.setenv(name, "elsewhere")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("MKL_NUM_THREADS", "4")
-    env = place.child_env()
+    env = project.child_env()
     assert "elsewhere" not in env.values()
-    assert env["VIRTUAL_ENV"] == str(place.venv)
-    assert env["PATH"].startswith(str(place.python.parent))
+    assert env["VIRTUAL_ENV"] == str(project.venv)
+    assert env["PATH"].startswith(str(project.python.parent))
     assert (env["OMP_NUM_THREADS"], env["MKL_NUM_THREADS"]) == ("1", "4")
 
 
-def test_bench_passes_its_options_on_and_stays_in_the_users_folder(place, monkeypatch):
+def test_bench_passes_its_options_on_and_stays_in_the_users_folder(project, monkeypatch):
     calls, prepared = [], []
-    monkeypatch.setattr(bench, "prepare", lambda place, wanted: prepared.append(wanted))
+    monkeypatch.setattr(bench, "prepare", lambda project, wanted: prepared.append(wanted))
     monkeypatch.setattr(
         bench.subprocess, "call", lambda words, **kwargs: calls.append((words, kwargs)) or 3
     )
-    monkeypatch.setattr(cli, "here", lambda: place)
+    monkeypatch.setattr(cli, "here", lambda: project)
     assert cli.run(["bench", "quality", "--text", "my.txt"]) == 3
     [(words, kwargs)] = calls
-    assert words == [str(place.python), "-P", "-m", "benchmarks", "quality", "--text", "my.txt"]
+    assert words == [str(project.python), "-P", "-m", "tools.benchmarks", "quality", "--text", "my.txt"]
     assert "cwd" not in kwargs  # my.txt lies where the command was typed
-    assert kwargs["env"]["VIRTUAL_ENV"] == str(place.venv)
+    assert kwargs["env"]["VIRTUAL_ENV"] == str(project.venv)
     assert prepared == ["lessons"]
     cli.run(["bench", "widgets"])  # which are measured in a browser
     assert prepared == ["lessons", "tests"]
@@ -249,74 +256,74 @@ def test_bench_passes_its_options_on_and_stays_in_the_users_folder(place, monkey
 # The student's copies
 
 
-def mine(place, name=LESSONS[0]):
-    return place.work / name
+def mine(project, name=LESSONS[0]):
+    return project.work / name
 
 
-def test_copies_are_made_when_absent_and_hold_no_solution(place):
-    copies.bring_up_to_date(place)
-    made = sorted(path.relative_to(place.work).as_posix() for path in place.work.rglob("*.ipynb"))
+def test_copies_are_made_when_absent_and_hold_no_solution(project):
+    my_work.bring_up_to_date(project)
+    made = sorted(path.relative_to(project.work).as_posix() for path in project.work.rglob("*.ipynb"))
     assert made == LESSONS
-    assert mine(place).read_text() == "original of 01_tokenization.ipynb"
+    assert mine(project).read_text() == "original of 01_tokenization.ipynb"
 
 
-def test_an_update_never_overwrites_and_tells_of_the_newer_one(place, capsys):
-    copies.bring_up_to_date(place)
-    mine(place).write_text("my own work")
-    (place.notebooks / LESSONS[0]).write_text("better original")
-    (place.notebooks / LESSONS[1]).write_text("better original, too")
+def test_an_update_never_overwrites_and_tells_of_the_newer_one(project, capsys):
+    my_work.bring_up_to_date(project)
+    mine(project).write_text("my own work")
+    (project.notebooks / LESSONS[0]).write_text("better original")
+    (project.notebooks / LESSONS[1]).write_text("better original, too")
     assert capsys.readouterr().out == ""
-    copies.bring_up_to_date(place)
-    assert mine(place).read_text() == "my own work"
-    assert mine(place, LESSONS[1]).read_text() == "original of 02_autograd.ipynb"
+    my_work.bring_up_to_date(project)
+    assert mine(project).read_text() == "my own work"
+    assert mine(project, LESSONS[1]).read_text() == "original of 02_autograd.ipynb"
     news = capsys.readouterr().out
     assert "01_tokenization.ipynb, 02_autograd.ipynb" in news
     assert "reset NAME" in news
 
 
-def test_work_alone_is_no_news(place, capsys):
-    copies.bring_up_to_date(place)
-    mine(place).write_text("my own work")
-    copies.bring_up_to_date(place)
+def test_work_alone_is_no_news(project, capsys):
+    my_work.bring_up_to_date(project)
+    mine(project).write_text("my own work")
+    my_work.bring_up_to_date(project)
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("content", [None, "", "not json", "[1]"])
-def test_a_lost_list_of_versions_costs_no_work(place, content, capsys):
-    copies.bring_up_to_date(place)
-    mine(place).write_text("my own work")
-    versions = place.work / ".versions.json"
+def test_a_lost_list_of_versions_costs_no_work(project, content, capsys):
+    my_work.bring_up_to_date(project)
+    mine(project).write_text("my own work")
+    versions = project.work / ".versions.json"
     versions.unlink() if content is None else versions.write_text(content)
-    copies.bring_up_to_date(place)
-    assert mine(place).read_text() == "my own work"
+    my_work.bring_up_to_date(project)
+    assert mine(project).read_text() == "my own work"
     assert json.loads(versions.read_text()).keys() == set(LESSONS)
 
 
-def test_reset_keeps_the_old_one_each_time(place, capsys):
-    copies.bring_up_to_date(place)
+def test_reset_keeps_the_old_one_each_time(project, capsys):
+    my_work.bring_up_to_date(project)
     for number in (1, 2):
-        mine(place).write_text(f"work {number}")
-        copies.reset(place, "01")
-        assert mine(place).read_text() == "original of 01_tokenization.ipynb"
+        mine(project).write_text(f"work {number}")
+        my_work.reset(project, "01")
+        assert mine(project).read_text() == "original of 01_tokenization.ipynb"
         assert f"01_tokenization.old-{number}.ipynb" in capsys.readouterr().out
-    kept = [mine(place).with_name(f"01_tokenization.old-{n}.ipynb").read_text() for n in (1, 2)]
+    kept = [mine(project).with_name(f"01_tokenization.old-{n}.ipynb").read_text() for n in (1, 2)]
     assert kept == ["work 1", "work 2"]
 
 
-def test_reset_gets_the_newer_one_and_ends_the_news(place, capsys):
-    copies.bring_up_to_date(place)
-    (place.notebooks / LESSONS[0]).write_text("better original")
-    copies.reset(place, "01_tokenization")
+def test_reset_gets_the_newer_one_and_ends_the_news(project, capsys):
+    my_work.bring_up_to_date(project)
+    (project.notebooks / LESSONS[0]).write_text("better original")
+    my_work.reset(project, "01_tokenization")
     capsys.readouterr()
-    copies.bring_up_to_date(place)
-    assert mine(place).read_text() == "better original"
+    my_work.bring_up_to_date(project)
+    assert mine(project).read_text() == "better original"
     assert capsys.readouterr().out == ""
 
 
-def test_reset_of_an_untouched_copy_leaves_nothing_behind(place):
-    copies.bring_up_to_date(place)
-    copies.reset(place, "1")
-    assert len(list(place.work.glob("*.ipynb"))) == 2
+def test_reset_of_an_untouched_copy_leaves_nothing_behind(project):
+    my_work.bring_up_to_date(project)
+    my_work.reset(project, "1")
+    assert len(list(project.work.glob("*.ipynb"))) == 2
 
 
 @pytest.mark.parametrize(
@@ -324,111 +331,111 @@ def test_reset_of_an_untouched_copy_leaves_nothing_behind(place):
     ["2", "02", "autograd", "02_autograd", "02_autograd.ipynb", "my_work/02_autograd.ipynb",
      "my_work\\02_autograd.ipynb", "./my_work/02_autograd.ipynb", "02_AUTOGRAD"],
 )
-def test_a_notebook_may_be_named_in_many_ways(place, word):
-    assert copies.find_name(place, word) == "02_autograd.ipynb"
+def test_a_notebook_may_be_named_in_many_ways(project, word):
+    assert my_work.find_name(project, word) == "02_autograd.ipynb"
 
 
-def test_a_problem_set_can_be_named(place):
-    assert copies.find_name(place, "ps1") == "problems/ps1_tokenization.ipynb"
-    assert copies.find_name(place, "ps1_tokenization") == "problems/ps1_tokenization.ipynb"
+def test_a_problem_set_can_be_named(project):
+    assert my_work.find_name(project, "ps1") == "problems/ps1_tokenization.ipynb"
+    assert my_work.find_name(project, "ps1_tokenization") == "problems/ps1_tokenization.ipynb"
 
 
-def test_an_unknown_or_unclear_name_is_explained(place):
-    with pytest.raises(Trouble, match="no notebook called '02_autogard'") as error:
-        copies.find_name(place, "02_autogard")
+def test_an_unknown_or_unclear_name_is_explained(project):
+    with pytest.raises(UserError, match="no notebook called '02_autogard'") as error:
+        my_work.find_name(project, "02_autogard")
     assert "Did you mean 02_autograd?" in error.value.advice
-    with pytest.raises(Trouble, match="may mean 01_tokenization.ipynb or problems/ps1"):
-        copies.find_name(place, "tokenization")
-    with pytest.raises(Trouble, match="no notebook called '7'"):
-        copies.find_name(place, "7")
-    with pytest.raises(Trouble, match="no notebook called ''"):
-        copies.find_name(place, "")
+    with pytest.raises(UserError, match="may mean 01_tokenization.ipynb or problems/ps1"):
+        my_work.find_name(project, "tokenization")
+    with pytest.raises(UserError, match="no notebook called '7'"):
+        my_work.find_name(project, "7")
+    with pytest.raises(UserError, match="no notebook called ''"):
+        my_work.find_name(project, "")
 
 
 # The environment
 
 
 @posix
-def test_the_first_start_installs_and_the_second_does_nothing(place, installer):
-    environment.prepare(place, "lessons")
-    assert installer.take() == ["venv", "requirements.lock", "project"]
-    environment.prepare(place, "lessons")
+def test_the_first_start_installs_and_the_second_does_nothing(project, installer):
+    environment.prepare(project, "lessons")
+    assert installer.take() == ["venv", LOCKS["lessons"], "project"]
+    environment.prepare(project, "lessons")
     assert installer.take() == []
 
 
 @posix
-def test_the_lock_is_held_against_its_hashes_and_the_project_brings_nothing(place, installer):
-    environment.prepare(place, "lessons")
-    lock, project = installer.calls[-2:]
-    assert lock[:4] == [str(place.python), "-m", "pip", "install"]
-    assert lock[-3:] == ["--require-hashes", "-r", str(place.root / "requirements.lock")]
-    assert project[-4:] == ["--no-deps", "--no-build-isolation", "-e", "."]
+def test_the_lock_is_held_against_its_hashes_and_the_project_brings_nothing(project, installer):
+    environment.prepare(project, "lessons")
+    lock, this_project = installer.calls[-2:]
+    assert lock[:4] == [str(project.python), "-m", "pip", "install"]
+    assert lock[-3:] == ["--require-hashes", "-r", str(project.root / LOCKS["lessons"])]
+    assert this_project[-4:] == ["--no-deps", "--no-build-isolation", "-e", "."]
 
 
 @posix
-def test_the_tests_add_to_the_lessons_and_serve_them(place, installer):
-    environment.prepare(place, "lessons")
+def test_the_tests_add_to_the_lessons_and_serve_them(project, installer):
+    environment.prepare(project, "lessons")
     installer.take()
-    environment.prepare(place, "tests")
-    assert installer.take() == ["requirements-test.lock", "project"]
-    environment.prepare(place, "lessons")
-    environment.prepare(place, "tests")
+    environment.prepare(project, "tests")
+    assert installer.take() == [LOCKS["tests"], "project"]
+    environment.prepare(project, "lessons")
+    environment.prepare(project, "tests")
     assert installer.take() == []
 
 
 @posix
-@pytest.mark.parametrize("name", ["requirements.lock", "pyproject.toml"])
-def test_an_update_is_installed_into_the_same_environment(place, installer, name):
-    environment.prepare(place, "lessons")
+@pytest.mark.parametrize("name", [LOCKS["lessons"], "pyproject.toml"])
+def test_an_update_is_installed_into_the_same_environment(project, installer, name):
+    environment.prepare(project, "lessons")
     installer.take()
-    with (place.root / name).open("a") as file:
+    with (project.root / name).open("a") as file:
         file.write("# newer\n")
-    environment.prepare(place, "lessons")
-    assert installer.take() == ["requirements.lock", "project"]
+    environment.prepare(project, "lessons")
+    assert installer.take() == [LOCKS["lessons"], "project"]
 
 
-def without_python(place):
-    place.python.unlink()
+def without_python(project):
+    project.python.unlink()
 
 
-def python_that_does_not_run(place):
-    place.python.unlink()
-    place.python.write_text("not a program")
-    place.python.chmod(stat.S_IRWXU)
+def python_that_does_not_run(project):
+    project.python.unlink()
+    project.python.write_text("not a program")
+    project.python.chmod(stat.S_IRWXU)
 
 
-def python_that_is_gone(place):
-    place.python.unlink()
-    place.python.symlink_to(place.root / "uninstalled" / "python3")
+def python_that_is_gone(project):
+    project.python.unlink()
+    project.python.symlink_to(project.root / "uninstalled" / "python3")
 
 
-def old_python(place):
-    place.python.unlink()
-    place.python.write_text("#!/bin/sh\necho 3 9\n")
-    place.python.chmod(stat.S_IRWXU)
+def old_python(project):
+    project.python.unlink()
+    project.python.write_text("#!/bin/sh\necho 3 9\n")
+    project.python.chmod(stat.S_IRWXU)
 
 
-def half_made(place):
-    environment.write_stamp(place, installed="half", root=str(place.root))
+def half_made(project):
+    environment.write_stamp(project, installed="half", root=str(project.root))
 
 
-def from_another_folder(place):
-    stamp = environment.read_stamp(place)
-    environment.write_stamp(place, **(stamp | {"root": "elsewhere"}))
+def from_another_folder(project):
+    stamp = environment.read_stamp(project)
+    environment.write_stamp(project, **(stamp | {"root": "elsewhere"}))
 
 
-def without_numpy(place):
-    shutil.rmtree(place.venv / "lib" / "python3.11" / "site-packages" / "numpy")
+def without_numpy(project):
+    shutil.rmtree(project.venv / "lib" / "python3.11" / "site-packages" / "numpy")
 
 
-def a_file(place):
-    shutil.rmtree(place.venv)
-    place.venv.write_text("")
+def a_file(project):
+    shutil.rmtree(project.venv)
+    project.venv.write_text("")
 
 
-def an_empty_folder(place):
-    shutil.rmtree(place.venv)
-    place.venv.mkdir()
+def an_empty_folder(project):
+    shutil.rmtree(project.venv)
+    project.venv.mkdir()
 
 
 DAMAGE = {
@@ -446,103 +453,103 @@ DAMAGE = {
 
 @posix
 @pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
-def test_a_broken_environment_is_made_anew(place, installer, damage, capsys):
-    environment.prepare(place, "lessons")
+def test_a_broken_environment_is_made_anew(project, installer, damage, capsys):
+    environment.prepare(project, "lessons")
     installer.take()
-    damage(place)
-    environment.prepare(place, "lessons")
+    damage(project)
+    environment.prepare(project, "lessons")
     assert f"({DAMAGE[damage]})" in capsys.readouterr().out
-    assert installer.take() == ["venv", "requirements.lock", "project"]
-    environment.prepare(place, "lessons")
+    assert installer.take() == ["venv", LOCKS["lessons"], "project"]
+    environment.prepare(project, "lessons")
     assert installer.take() == []
 
 
 @posix
-def test_an_environment_of_the_users_own_is_kept(place, installer):
-    environment.prepare(place, "lessons")
+def test_an_environment_of_the_users_own_is_kept(project, installer):
+    environment.prepare(project, "lessons")
     installer.take()
-    place.stamp.unlink()
-    environment.prepare(place, "lessons")
-    assert installer.take() == ["requirements.lock", "project"]
+    project.stamp.unlink()
+    environment.prepare(project, "lessons")
+    assert installer.take() == [LOCKS["lessons"], "project"]
 
 
 @posix
-def test_what_the_user_adds_is_kept(place, installer):
-    environment.prepare(place, "lessons")
+def test_what_the_user_adds_is_kept(project, installer):
+    environment.prepare(project, "lessons")
     installer.take()
-    (place.venv / "lib" / "python3.11" / "site-packages" / "torch").mkdir()
-    environment.prepare(place, "lessons")
+    (project.venv / "lib" / "python3.11" / "site-packages" / "torch").mkdir()
+    environment.prepare(project, "lessons")
     assert installer.take() == []
 
 
 @posix
-def test_a_failed_install_is_explained_and_made_anew_next_time(place, installer, capsys):
+def test_a_failed_install_is_explained_and_made_anew_next_time(project, installer, capsys):
     installer.fails = lambda words: "--require-hashes" in words
     installer.output = "NewConnectionError: [Errno -3] Temporary failure in name resolution"
-    with pytest.raises(Trouble, match="server cannot be reached") as error:
-        environment.prepare(place, "lessons")
-    assert str(place.log) in error.value.advice[-1]
+    with pytest.raises(UserError, match="server cannot be reached") as error:
+        environment.prepare(project, "lessons")
+    assert str(project.log) in error.value.advice[-1]
     installer.fails = lambda words: False
     installer.take()
-    environment.prepare(place, "lessons")
+    environment.prepare(project, "lessons")
     assert "its making was interrupted" in capsys.readouterr().out
-    assert installer.take() == ["venv", "requirements.lock", "project"]
+    assert installer.take() == ["venv", LOCKS["lessons"], "project"]
 
 
 @posix
-def test_uv_is_used_if_it_is_there_and_pip_if_uv_fails(place, installer, monkeypatch, capsys):
+def test_uv_is_used_if_it_is_there_and_pip_if_uv_fails(project, installer, monkeypatch, capsys):
     monkeypatch.setattr(environment.shutil, "which", lambda name: f"/bin/{name}")
-    environment.prepare(place, "lessons")
-    venv, lock, project = installer.calls
+    environment.prepare(project, "lessons")
+    venv, lock, this_project = installer.calls
     assert "--without-pip" in venv
-    assert lock[:5] == ["/bin/uv", "pip", "install", "--python", str(place.python)]
-    shutil.rmtree(place.venv)
+    assert lock[:5] == ["/bin/uv", "pip", "install", "--python", str(project.python)]
+    shutil.rmtree(project.venv)
     installer.calls.clear()
     installer.fails = lambda words: words[0] == "/bin/uv"
-    environment.prepare(place, "lessons")
-    assert installer.calls[-1][:4] == [str(place.python), "-m", "pip", "install"]
+    environment.prepare(project, "lessons")
+    assert installer.calls[-1][:4] == [str(project.python), "-m", "pip", "install"]
     assert "trying pip" in capsys.readouterr().out
 
 
 @posix
 @pytest.mark.parametrize("module", ["venv", "ensurepip"])
-def test_a_python_without_venv_says_what_to_install(place, installer, monkeypatch, module):
+def test_a_python_without_venv_says_what_to_install(project, installer, monkeypatch, module):
     find_spec = environment.importlib.util.find_spec
     monkeypatch.setattr(
         environment.importlib.util, "find_spec",
         lambda name: None if name == module else find_spec(name),
     )
-    with pytest.raises(Trouble, match=f"no module {module}") as error:
-        environment.prepare(place, "lessons")
+    with pytest.raises(UserError, match=f"no module {module}") as error:
+        environment.prepare(project, "lessons")
     assert "sudo apt install python3." in error.value.advice[0]
     assert installer.take() == []
 
 
-def test_a_full_disk_is_seen_before_the_install(place, installer, monkeypatch):
-    usage = shutil.disk_usage(place.root)._replace(free=100 * 2**20)
+def test_a_full_disk_is_seen_before_the_install(project, installer, monkeypatch):
+    usage = shutil.disk_usage(project.root)._replace(free=100 * 2**20)
     monkeypatch.setattr(environment.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(Trouble, match="Only 100 MB are free"):
-        environment.prepare(place, "lessons")
+    with pytest.raises(UserError, match="Only 100 MB are free"):
+        environment.prepare(project, "lessons")
     assert installer.take() == []
 
 
-def test_a_missing_lock_says_so(place, installer):
-    (place.root / "requirements.lock").unlink()
-    with pytest.raises(Trouble, match="requirements.lock is missing"):
-        environment.prepare(place, "lessons")
+def test_a_missing_lock_says_so(project, installer):
+    (project.root / LOCKS["lessons"]).unlink()
+    with pytest.raises(UserError, match="lessons.lock is missing"):
+        environment.prepare(project, "lessons")
 
 
 @posix
-def test_jupyterlab_asks_nothing_and_shows_whole_notebooks(place, installer):
-    environment.prepare(place, "lessons")
-    path = place.venv / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
+def test_jupyterlab_asks_nothing_and_shows_whole_notebooks(project, installer):
+    environment.prepare(project, "lessons")
+    path = project.venv / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
     assert json.loads(path.read_text()) == environment.LAB_SETTINGS
 
 
 @posix
-def test_jupyterlab_does_not_load_the_teachers_tools(place, installer):
-    environment.prepare(place, "lessons")
-    settings = place.venv / "etc" / "jupyter"
+def test_jupyterlab_does_not_load_the_teachers_tools(project, installer):
+    environment.prepare(project, "lessons")
+    settings = project.venv / "etc" / "jupyter"
     theirs = Path(sys.prefix) / "etc" / "jupyter" / "jupyter_server_config.d" / "nbgrader.json"
     (settings / "jupyter_server_config.d").mkdir()
     shutil.copy(theirs, settings / "jupyter_server_config.d")
@@ -555,20 +562,20 @@ def test_jupyterlab_does_not_load_the_teachers_tools(place, installer):
 
 
 @posix
-def test_what_an_installer_prints_goes_to_the_log(place):
-    place.log.parent.mkdir()
+def test_what_an_installer_prints_goes_to_the_log(project):
+    project.log.parent.mkdir()
     script = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(int(sys.argv[1]))"
-    assert environment.logged(place, [sys.executable, "-c", script, "0"])
-    assert not environment.logged(place, [sys.executable, "-c", script, "3"])
-    lines = place.log.read_text().splitlines()
+    assert environment.logged(project, [sys.executable, "-c", script, "0"])
+    assert not environment.logged(project, [sys.executable, "-c", script, "3"])
+    lines = project.log.read_text().splitlines()
     assert (lines.count("out"), lines.count("err")) == (2, 2)
 
 
-def test_two_at_once_wait_for_each_other(place):
-    with environment.only_one(place):
-        with (place.root / "build" / "install.lock").open("a+") as file:
+def test_two_at_once_wait_for_each_other(project):
+    with environment.only_one(project):
+        with (project.root / "build" / "install.lock").open("a+") as file:
             assert not environment.try_lock(file)
-    with (place.root / "build" / "install.lock").open("a+") as file:
+    with (project.root / "build" / "install.lock").open("a+") as file:
         assert environment.try_lock(file)
 
 
@@ -594,19 +601,19 @@ LOGS = {
 
 @pytest.mark.parametrize("log", LOGS)
 def test_the_log_is_read(log):
-    trouble = install_trouble(f"Collecting numpy\n{log}\n", "build/install.log")
+    trouble = install_error(f"Collecting numpy\n{log}\n", "build/install.log")
     assert LOGS[log] in trouble.what
     assert "build/install.log" in trouble.advice[-1]
 
 
 def test_the_cause_comes_before_what_follows_from_it():
     log = "Failed to establish a new connection\nNo matching distribution found for numpy==2.4.6"
-    assert "cannot be reached" in install_trouble(log, "log").what
+    assert "cannot be reached" in install_error(log, "log").what
     assert all(what[0].islower() and advice for _, what, advice in CAUSES)
 
 
 def test_a_file_that_cannot_be_written_is_named():
-    trouble = system_trouble(OSError(errno.EACCES, "Permission denied", "my_work"))
+    trouble = system_error(OSError(errno.EACCES, "Permission denied", "my_work"))
     assert "cannot be written" in trouble.what
     assert "my_work" in trouble.what
 
@@ -615,7 +622,7 @@ def test_a_file_that_cannot_be_written_is_named():
 
 
 @pytest.fixture
-def parts(monkeypatch, place):
+def parts(monkeypatch, project):
     """Pretend that all is installed; note what pytest is called with."""
     calls = []
 
@@ -628,15 +635,15 @@ def parts(monkeypatch, place):
 
     parts = Parts()
     parts.calls = calls
-    monkeypatch.setattr(testing, "prepare", lambda place, wanted: None)
+    monkeypatch.setattr(testing, "prepare", lambda project, wanted: None)
     monkeypatch.setattr(testing.subprocess, "call", call)
     monkeypatch.setattr(testing, "find_browser", lambda: None)
     monkeypatch.delenv("MINIGPT_REQUIRE_BROWSER", raising=False)
     return parts
 
 
-def test_all_parts_run_and_a_missing_browser_is_said(place, parts, capsys):
-    assert testing.run_tests(place, []) == 0
+def test_all_parts_run_and_a_missing_browser_is_said(project, parts, capsys):
+    assert testing.run_tests(project, []) == 0
     unit, notebooks = [words for words, _ in parts.calls]
     assert unit == ["tests", "--ignore=tests/browser"]
     assert notebooks[:4] == [
@@ -649,41 +656,41 @@ def test_all_parts_run_and_a_missing_browser_is_said(place, parts, capsys):
     assert out.endswith("browser:   did not run: no Chromium found\n")
 
 
-def test_a_missing_browser_fails_where_it_must_run(place, parts, monkeypatch, capsys):
+def test_a_missing_browser_fails_where_it_must_run(project, parts, monkeypatch, capsys):
     monkeypatch.setenv("MINIGPT_REQUIRE_BROWSER", "1")
-    assert testing.run_tests(place, ["browser"]) == 1
+    assert testing.run_tests(project, ["browser"]) == 1
     assert "FAILED: did not run" in capsys.readouterr().out
 
 
-def test_a_failing_part_does_not_stop_the_others(place, parts, capsys):
+def test_a_failing_part_does_not_stop_the_others(project, parts, capsys):
     parts.code = 1
-    assert testing.run_tests(place, []) == 1
+    assert testing.run_tests(project, []) == 1
     assert len(parts.calls) == 2
     assert capsys.readouterr().out.count("FAILED (pytest ended with 1)") == 2
 
 
-def test_no_test_is_a_failure(place, parts, capsys):
+def test_no_test_is_a_failure(project, parts, capsys):
     parts.code = 5
-    assert testing.run_tests(place, ["unit"]) == 1
+    assert testing.run_tests(project, ["unit"]) == 1
     assert "FAILED: there was no test to run" in capsys.readouterr().out
 
 
-def test_no_notebook_is_a_failure(place, parts, capsys):
-    shutil.rmtree(place.notebooks)
-    assert testing.run_tests(place, ["notebooks"]) == 1
+def test_no_notebook_is_a_failure(project, parts, capsys):
+    shutil.rmtree(project.notebooks)
+    assert testing.run_tests(project, ["notebooks"]) == 1
     assert "there are no notebooks" in capsys.readouterr().out
 
 
-def test_parts_and_options_can_be_chosen(place, parts):
-    assert testing.run_tests(place, ["unit", "-k", "mask"]) == 0
+def test_parts_and_options_can_be_chosen(project, parts):
+    assert testing.run_tests(project, ["unit", "-k", "mask"]) == 0
     assert [words[-2:] for words, _ in parts.calls] == [["-k", "mask"]]
-    with pytest.raises(Trouble, match="no part of the tests called 'units'"):
-        testing.run_tests(place, ["units"])
+    with pytest.raises(UserError, match="no part of the tests called 'units'"):
+        testing.run_tests(project, ["units"])
 
 
 @pytest.mark.parametrize(("skipped", "expected"), [(0, 0), (2, 1)])
 def test_browser_tests_may_not_be_skipped_where_they_must_run(
-    place, parts, monkeypatch, skipped, expected
+    project, parts, monkeypatch, skipped, expected
 ):
     def call(words, **kwargs):
         assert kwargs["env"]["MINIGPT_CHROMIUM"] == "/bin/chromium"
@@ -694,31 +701,31 @@ def test_browser_tests_may_not_be_skipped_where_they_must_run(
 
     monkeypatch.setattr(testing.subprocess, "call", call)
     monkeypatch.setattr(testing, "find_browser", lambda: "/bin/chromium")
-    assert testing.run_tests(place, ["browser"]) == 0
+    assert testing.run_tests(project, ["browser"]) == 0
     monkeypatch.setenv("MINIGPT_REQUIRE_BROWSER", "1")
-    assert testing.run_tests(place, ["browser"]) == expected
+    assert testing.run_tests(project, ["browser"]) == expected
 
 
 def test_a_browser_can_be_named(monkeypatch, tmp_path):
     monkeypatch.setenv("MINIGPT_CHROMIUM", sys.executable)
-    assert testing.find_browser() == sys.executable
+    assert browser.find_browser() == sys.executable
     monkeypatch.setenv("MINIGPT_CHROMIUM", str(tmp_path / "absent"))
-    with pytest.raises(Trouble, match="no such program"):
-        testing.find_browser()
+    with pytest.raises(UserError, match="no such program"):
+        browser.find_browser()
 
 
 def test_a_browser_is_found_in_the_usual_places(monkeypatch, tmp_path):
     monkeypatch.delenv("MINIGPT_CHROMIUM", raising=False)
-    monkeypatch.setattr(testing.shutil, "which", lambda name: None)
+    monkeypatch.setattr(browser.shutil, "which", lambda name: None)
     for name in ("PROGRAMFILES", "PROGRAMFILES(X86)"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
-    monkeypatch.setattr(testing.sys, "platform", "win32")
-    assert testing.find_browser() is None
+    monkeypatch.setattr(browser.sys, "platform", "win32")
+    assert browser.find_browser() is None
     chrome = tmp_path / "Google" / "Chrome" / "Application" / "chrome.exe"
     chrome.parent.mkdir(parents=True)
     chrome.write_text("")
-    assert Path(testing.find_browser()) == chrome
+    assert Path(browser.find_browser()) == chrome
 
 
 # Running the project's notebooks anew, and comparing them
@@ -748,7 +755,7 @@ def test_execute_stores_what_nbval_compares_but_for_the_pixels(tmp_path):
     write_lesson(lesson, "print(1)\nprint(2)", "A mask")
     write_lesson(broken, "1 / 0", "A mask")
     before = broken.read_bytes()
-    executed = run_in(tmp_path, "launcher.execute", lesson.name, broken.name)
+    executed = run_in(tmp_path, "tools.teaching.execute", lesson.name, broken.name)
     assert executed.returncode == 1
     assert "broken.ipynb: FAILED, left as it was" in executed.stdout
     assert broken.read_bytes() == before

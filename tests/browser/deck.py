@@ -20,10 +20,10 @@ if __name__ == "__main__":  # pytest knows where to look
 
 from deck_lint import MOST_CODE_LINES, count_problems, design_problems  # noqa: E402
 
-from launcher.deck import copy_assets, make_deck  # noqa: E402
-from launcher.place import here  # noqa: E402
-from launcher.slides import lessons  # noqa: E402
-from launcher.testing import find_browser  # noqa: E402
+from tools.teaching.deck import copy_assets, make_deck  # noqa: E402
+from tools.launcher.project import here  # noqa: E402
+from tools.launcher.slides import lessons  # noqa: E402
+from tools.launcher.browser import find_browser  # noqa: E402
 
 SIZES = [(1280, 720), (1024, 768)]
 SMALLEST_TEXT = 18  # pixels on the screen, at either size
@@ -40,7 +40,7 @@ MEASURE = """() => {
     const shown = (node) => node.checkVisibility({ visibilityProperty: false })
         && !node.closest("aside.notes");
 
-    // text: its place, its size on the screen
+    // text: its project, its size on the screen
     const rects = [], sizes = [], words = [];
     let raw = [];
     for (const root of [slide, document.querySelector(".slide-number")]) {
@@ -210,16 +210,16 @@ def report(browser: Browser, path: Path, pictures: Path | None, general: list[st
 
 
 def main(names: list[str]) -> int:
-    place = here()
-    pictures = place.root / "build" / "screenshots" / "slides" if "--pictures" in names else None
-    copy_assets(place.slides / "assets")
+    project = here()
+    pictures = project.root / "build" / "screenshots" / "slides" if "--pictures" in names else None
+    copy_assets(project.slides / "assets")
     wrong = 0
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
-        for notebook in lessons(place, [name for name in names if name != "--pictures"]):
+        for notebook in lessons(project, [name for name in names if name != "--pictures"]):
             source = nbformat.read(notebook, as_version=4)
             general = [*count_problems(source), *design_problems(source)]
-            wrong += report(browser, make_deck(notebook, place.slides), pictures, general)
+            wrong += report(browser, make_deck(notebook, project.slides), pictures, general)
     return 1 if wrong else 0
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import widgets
-from benchmarks.__main__ import parse
+from tools.benchmarks import widgets
+from tools.benchmarks.__main__ import parse
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import nbformat
 import pytest
 from browser.jupyter_page import NotebookPage, Server
 
-from launcher.place import here
-from launcher.present import PRESENTER, set_stage
+from tools.launcher.project import here
+from tools.launcher.present import PRESENTER, set_stage
 
 LESSON = "03_attention.ipynb"
 WIDGET = "AttentionMaskExplorer"

@@ -13,10 +13,10 @@ import nbformat
 import pytest
 from browser.deck import SIZES, Deck
 
-from launcher.deck import copy_assets, make_deck
-from launcher.deck_pdf import Chromium
-from launcher.place import here
-from launcher.slides import lessons
+from tools.teaching.deck import copy_assets, make_deck
+from tools.teaching.deck_pdf import Chromium
+from tools.launcher.project import here
+from tools.launcher.slides import lessons
 from minigpt_helpers import plots
 
 LESSONS = [path.stem for path in lessons(here(), [])]

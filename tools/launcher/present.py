@@ -1,0 +1,46 @@
+"""Shows a lesson slide by slide in JupyterLab, its widgets running, from a scratch copy.
+
+The folder tools/teaching/presenter/ holds an extension of JupyterLab in one readable script. It is loaded for this
+command alone.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tools.launcher import my_work, lab
+from tools.launcher.environment import prepare
+from tools.launcher.project import Project, say
+
+PRESENTER = Path(__file__).parents[1] / "teaching" / "presenter"
+
+
+def present(project: Project, arguments: list[str]) -> int:
+    """``present [NAME] [JupyterLab options]``: lesson 1, or the notebook named."""
+    named = bool(arguments) and not arguments[0].startswith("-")
+    name = my_work.find_name(project, arguments[0] if named else "1")
+    prepare(project, "lessons")
+    stage = project.root / "build" / "present"
+    set_stage(project, stage, name)
+    command = present_command(project, stage, name, arguments[1:] if named else arguments)
+    say(f"Presenting {name}. Arrow keys change the slide, S shows the notes.")
+    say("Esc leaves the slides, F8 comes back, Ctrl+C here ends it. Changes are not kept.")
+    return lab.run(project, command, stage)
+
+
+def set_stage(project: Project, stage: Path, name: str) -> None:
+    """Copy the notebook and its pictures; a copy of another notebook, perhaps in use, stays."""
+    shutil.copytree(project.notebooks / "images", stage / "notebooks" / "images", dirs_exist_ok=True)
+    copy = stage / "notebooks" / name
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(project.notebooks / name, copy)
+
+
+def present_command(project: Project, stage: Path, name: str, options: list[str]) -> list[str]:
+    ours = [
+        f"--ServerApp.root_dir={stage}",
+        f"--LabApp.default_url=/lab/tree/notebooks/{name}?reset",
+        f"--LabApp.extra_labextensions_path={PRESENTER}",
+    ]
+    return lab.lab_command(project, f"notebooks/{name}", ours + options)
