@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from xml.etree import ElementTree
 
 import nbformat
 import pytest
@@ -143,6 +144,22 @@ def test_links_to_other_lessons_lead_to_their_decks(tmp_path):
     assert re.findall(r'href="(\d[^"]*)"', page) == ["01_a.html", "02_b.html#part"]
 
 
+@pytest.mark.parametrize(("tex", "spaced"), [
+    (r"\ln 32", "ln|32"), (r"2 \ln V", "2|ln|V"), (r"\log_2 V", "log2|V"), (r"\tanh^2 x", "tanh2|x"),
+    (r"-\ln p", "\u2212ln|p"), (r"\exp(x)", "exp(x)"), (r"a b", "ab"),
+    (r"\text{loss} = \ln 2", "loss=ln|2"), (r"\frac{\ln 2}{\ln V}", "ln|2ln|V"),
+    (r"\begin{aligned} a &= \ln 2 \end{aligned}", "a=ln|2"),
+])
+def test_the_name_of_a_function_keeps_its_distance(tex, spaced):
+    nodes = ElementTree.fromstring(formula(tex, "inline")).iter()
+    assert "".join("|" if n.tag.endswith("space") else n.text or "" for n in nodes) == spaced
+
+
+@pytest.mark.parametrize("sign", [r"\infty", r"a^\top", r"\dots", "."])
+def test_a_sign_that_is_no_operator_takes_no_space(sign):
+    assert "<mo" not in formula(sign, "inline")
+
+
 def test_formulas_become_mathml(tmp_path):
     source = "so $x_t$ and\n\n$$\\frac{1}{2}$$\n\nat 5 dollars: \\$5"
     page = deck_of(tmp_path, cell("slide", source))
@@ -187,7 +204,7 @@ def test_the_style_loads_nothing_but_its_own_files(made):
 
 @pytest.mark.parametrize("folder", [THEME, present.PRESENTER], ids=lambda folder: folder.name)
 def test_nothing_of_ours_names_an_address(folder):
-    files = [path for path in folder.rglob("*") if path.is_file()]
+    files = [path for path in folder.rglob("*") if path.is_file() and "reveal" not in path.parts]
     assert files
     assert [path.name for path in files if "://" in path.read_text(encoding="utf-8")] == []
 

@@ -5,6 +5,7 @@ Where Chromium is missing the tests skip and say so; with MINIGPT_REQUIRE_BROWSE
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,11 +24,19 @@ OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 
 
 @pytest.fixture(scope="session")
-def browser(chromium: str) -> Iterator[Browser]:
+def launch(chromium: str) -> Iterator[Callable[..., Browser]]:
+    """`launch(NAME=value)` starts Chromium, with variables of its own where some are given."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", OFFLINE])
-        yield browser
-        browser.close()
+        yield lambda **variables: playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", OFFLINE], env=os.environ | variables
+        )
+
+
+@pytest.fixture(scope="session")
+def browser(launch) -> Iterator[Browser]:
+    browser = launch()
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="session")

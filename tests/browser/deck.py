@@ -27,6 +27,7 @@ from tools.launcher.browser import find_browser  # noqa: E402
 
 SIZES = [(1280, 720), (1024, 768)]
 SMALLEST_TEXT = 18  # pixels on the screen, at either size
+LARGER = 1.04  # slides are measured with larger text: fonts and browsers differ a little
 # Figures are drawn at 110 dots an inch with 12-point text, which is 18 pixels at this scale.
 SMALLEST_PICTURE = 0.98  # of a picture's own size, in a window of 1280 x 720
 # outside code: a formula that nobody has set
@@ -43,6 +44,7 @@ MEASURE = """() => {
     // text: its project, its size on the screen
     const rects = [], sizes = [], words = [];
     let raw = [];
+    const padding = scale * parseFloat(getComputedStyle(slide).paddingBottom);
     for (const root of [slide, document.querySelector(".slide-number")]) {
         const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
         while (walker.nextNode()) {
@@ -54,7 +56,8 @@ MEASURE = """() => {
             const sized = parent.closest("math") || parent;  // an exponent may be smaller
             const svg = parent.closest("svg text");
             const factor = svg ? svg.getScreenCTM().d : scale;
-            sizes.push([factor * parseFloat(getComputedStyle(sized).fontSize), text.data.trim()]);
+            const size = factor * parseFloat(getComputedStyle(sized).fontSize);
+            sizes.push([size / (svg ? 1 : LARGER), text.data.trim()]);
             if (root !== slide || parent.closest("math, svg")) continue;
             if (!parent.closest("pre")) words.push(...text.data.trim().split(/\\s+/));
             if (!parent.closest("pre, code")) raw.push(...(text.data.match(/RAW_FORMULA/g) || []));
@@ -73,7 +76,7 @@ MEASURE = """() => {
         ...clipped.map((node) => scale * (node.scrollWidth - node.clientWidth)),
         ...rects.filter((rect) => rect.width && rect.height).flatMap((rect) => [
             box.left - rect.left, rect.right - box.right, box.top - rect.top,
-            rect.bottom - box.bottom].map((pixels) => pixels - 0.5)));
+            rect.bottom - (box.bottom - padding)].map((pixels) => pixels - 0.5)));
 
     const code = [...slide.querySelectorAll(".jp-InputArea pre, .highlight pre")].filter(shown);
     return {
@@ -93,7 +96,7 @@ MEASURE = """() => {
         empty_formulas: formulas.filter((math) => !math.getBoundingClientRect().width).length,
         notes: slide.querySelector("aside.notes") !== null,
     };
-}""".replace("RAW_FORMULA", RAW_FORMULA)
+}""".replace("RAW_FORMULA", RAW_FORMULA).replace("LARGER", str(LARGER))
 
 
 FRAGMENTS = "() => Reveal.getCurrentSlide().querySelectorAll('.fragment').length"
@@ -149,10 +152,15 @@ class Deck:
         self.page.on("console", lambda m: m.type == "error" and self.errors.append(m.text))
         self.page.goto(path.as_uri())
         self.page.wait_for_function("() => window.deckIsReady")
+        self.set_text(LARGER)
 
     def _note_request(self, url: str, folder: str) -> None:
         if not url.startswith((folder, "data:", "blob:")):
             self.outside.append(url)
+
+    def set_text(self, factor: float) -> None:
+        """Show all text ``factor`` times as large as the theme says."""
+        self.page.evaluate("(f) => document.documentElement.style.setProperty('--text', f)", factor)
 
     def total(self) -> int:
         return self.page.evaluate("() => Reveal.getTotalSlides()")
@@ -168,7 +176,9 @@ class Deck:
 
     def screenshot(self, folder: Path, number: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.set_text(1)
         self.page.screenshot(path=folder / f"{number:02}.png")
+        self.set_text(LARGER)
 
     def close(self) -> None:
         self.context.close()

@@ -19,10 +19,12 @@ to run for them.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import re
 import shutil
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nbformat
 from jinja2 import pass_context
@@ -32,21 +34,15 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from pygments.formatters import HtmlFormatter
 
 THEME = Path(__file__).parent / "deck_theme"
+MATHML = "{http://www.w3.org/1998/Math/MathML}"
+ElementTree.register_namespace("", MATHML.strip("{}"))
 WIDGET = "application/vnd.jupyter.widget-view+json"
 COMMENT = re.compile(r"<!--\s*(slide|notes)\b[ \t]*\n?(.*?)-->", re.DOTALL)
 PICTURE = re.compile(r'(?<=<img src=")[^":]+(?=")')
 LINK = re.compile(r'(href="[\w-]+)\.ipynb(?=["#])')  # to another lesson: its deck lies beside
 
-# What the pages load, by the package that brings it.
-ASSETS = {
-    "sphinx_revealjs": [
-        "_static/revealjs/dist/reveal.js",
-        "_static/revealjs/dist/reveal.css",
-        "_static/revealjs/plugin/notes/notes.js",
-        "_static/revealjs/dist/theme/fonts/source-sans-pro/source-sans-pro-regular.woff",
-        "_static/revealjs/dist/theme/fonts/source-sans-pro/source-sans-pro-italic.woff",
-        "_static/revealjs/dist/theme/fonts/source-sans-pro/source-sans-pro-semibold.woff",
-    ],
+# Fonts that other packages bring; the rest is in deck_theme/ itself.
+FONTS = {
     "matplotlib": [
         "mpl-data/fonts/ttf/DejaVuSans.ttf",  # for signs that the first font lacks
         "mpl-data/fonts/ttf/DejaVuSansMono.ttf",
@@ -100,7 +96,36 @@ class Renderer(IPythonRenderer):
 
 
 def formula(tex: str, display: str) -> str:
-    return convert(tex.replace("{aligned}", "{align*}"), display=display)
+    """LaTeX as MathML, its spaces as TeX sets them."""
+    math = ElementTree.fromstring(convert(tex.replace("{aligned}", "{align*}"), display=display))
+    for node in math.iter(f"{MATHML}mo"):
+        if node.text in ORDINARY:
+            node.tag = f"{MATHML}mi"
+    for row in [*math.iter(f"{MATHML}mrow"), *math.iter(f"{MATHML}mtd")]:
+        row[:] = spaced(list(row))
+    return ElementTree.tostring(math, encoding="unicode")
+
+
+ORDINARY = {"\N{INFINITY}", "\N{DOWN TACK}", "\N{HORIZONTAL ELLIPSIS}", "."}  # not operators
+
+
+def spaced(row: list[ElementTree.Element]) -> list[ElementTree.Element]:
+    """A thin space between the name of a function and what is beside it, as in ln 2."""
+    out = row[:1]
+    for left, right in itertools.pairwise(row):
+        if "mo" not in (kind(left), kind(right)) and "function" in (kind(left), kind(right)):
+            out.append(ElementTree.Element(f"{MATHML}mspace", width="0.1667em"))
+        out.append(right)
+    return out
+
+
+def kind(node: ElementTree.Element) -> str:
+    """The node's name without its namespace, or "function" for such as ln and log_2."""
+    base = node[0] if len(node) and node.tag.startswith(f"{MATHML}ms") else node
+    word = base.text or ""
+    if base.tag == f"{MATHML}mi" and len(word) > 1 and word.isalpha():
+        return "function"
+    return node.tag.removeprefix(MATHML)
 
 
 def for_slides(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -154,11 +179,13 @@ def copy_assets(folder: Path) -> None:
     """Put everything that the decks load into ``folder``."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for package, names in ASSETS.items():
+    for package, names in FONTS.items():
         root = Path(importlib.util.find_spec(package).origin).parent
         for name in names:
             shutil.copyfile(root / name, folder / Path(name).name)
     shutil.copyfile(THEME / "deck.js", folder / "deck.js")
+    for file in (THEME / "reveal").iterdir():
+        shutil.copyfile(file, folder / file.name)
     colours = HtmlFormatter(style="tango").get_style_defs(".highlight")
     theme = (THEME / "deck.css").read_text(encoding="utf-8")
     (folder / "deck.css").write_text(f"{colours}\n{theme}", encoding="utf-8")

@@ -1,7 +1,8 @@
-// Starts reveal.js, and gives pictures the room that the text of their slide leaves.
+// Starts reveal.js, after the pictures of each slide were made to fit beside its text.
 
 const WIDTH = 1280;
 const HEIGHT = 720;
+const TEXT = 1.04; // measure with larger text: another browser or font renderer may need more space
 
 /** The slides themselves, in order: sections that hold no further section. */
 const slides = [...document.querySelectorAll(".slides section")].filter(
@@ -12,38 +13,41 @@ const slides = [...document.querySelectorAll(".slides section")].filter(
 function fitPictures(slide) {
   const pictures = [...slide.querySelectorAll("img")];
   if (!pictures.length) return;
-  const overflows = () => slide.scrollHeight > slide.clientHeight + 1;
   const resize = (factor) => {
     for (const picture of pictures) picture.style.width = `${factor * picture.naturalWidth}px`;
   };
   let [low, high] = [0.3, 2];
-  for (let step = 0; step < 8; step++) {
+  for (let step = 0; step < 10; step++) {
     const middle = (low + high) / 2;
     resize(middle);
-    if (overflows()) high = middle;
+    if (slide.offsetHeight > HEIGHT) high = middle; // its padding counts
     else low = middle;
   }
   resize(low);
 }
 
-/** Call `work` while every slide has its place on the page, whatever reveal.js does later. */
-function whileLaidOut(work) {
+/** Fit the pictures of all slides, each laid out whether or not reveal.js shows it now. */
+function fitDeck() {
+  const page = document.documentElement;
   const stage = document.querySelector(".reveal .slides");
-  document.documentElement.classList.add("laying-out");
+  const [text, style] = [page.style.getPropertyValue("--text"), stage.style.cssText];
+  page.classList.add("laying-out");
+  page.style.setProperty("--text", TEXT);
   stage.style.cssText = `width: ${WIDTH}px; height: ${HEIGHT}px`;
-  work();
-  stage.style.cssText = "";
-  document.documentElement.classList.remove("laying-out");
+  slides.forEach(fitPictures);
+  stage.style.cssText = style;
+  page.style.setProperty("--text", text);
+  page.classList.remove("laying-out");
 }
 
 async function start() {
   const first = slides[0];
   if (first?.querySelector("h1")) first.classList.add("title-slide");
-  await Promise.all([
-    document.fonts.ready,
-    ...[...document.images].map((image) => image.decode().catch(() => {})),
+  await Promise.allSettled([
+    ...[...document.fonts].map((face) => face.load()), // also those that no visible text asks for
+    ...[...document.images].map((image) => image.decode()),
   ]);
-  whileLaidOut(() => slides.forEach(fitPictures));
+  fitDeck();
   const laidOut = location.search.includes("print-pdf") ? "pdf-ready" : "ready";
   Reveal.on(laidOut, () => { window.deckIsReady = true; });
   Reveal.initialize({
