@@ -1,7 +1,7 @@
 """The student's own notebooks: copies in ``my_work/``, made when absent, never overwritten.
 
-Beside them ``.versions.json`` keeps the hash that each original had when it was copied, so that
-a newer original can be told of.
+A copy has no outputs (see ``student_copy``). Beside the copies ``.versions.json`` keeps the hash that
+each original had when it was copied, so that a newer original can be told of.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from pathlib import Path
 
 from tools.launcher.project import Project, UserError, python_name, say
+from tools.launcher.student_copy import student_copy
 
 
 def bring_up_to_date(project: Project) -> None:
@@ -38,7 +38,9 @@ def reset(project: Project, wanted: str) -> Path:
     name = find_name(project, wanted)
     mine = project.work / name
     copied_from = read_versions(project)
-    if mine.exists() and hash_of(mine) != hash_of(project.notebooks / name):
+    if mine.exists() and mine.read_bytes() != student_copy(
+        (project.notebooks / name).read_bytes()
+    ):
         kept = free_name(mine)
         os.replace(mine, kept)
         say(f"Your notebook is kept as {kept.relative_to(project.root).as_posix()}")
@@ -104,7 +106,7 @@ def fresh_copy(project: Project, name: str, copied_from: dict[str, str]) -> None
     original, mine = project.notebooks / name, project.work / name
     mine.parent.mkdir(parents=True, exist_ok=True)
     half = mine.with_name(mine.name + ".part")  # a full disk leaves this, not half a notebook
-    shutil.copyfile(original, half)
+    half.write_bytes(student_copy(original.read_bytes()))
     os.replace(half, mine)
     copied_from[name] = hash_of(original)
 

@@ -1,0 +1,47 @@
+"""The notebook that a student opens: the project's own, without what gives an answer away.
+
+Left out are the outputs of code cells (but for the still picture of a widget), and from text cells
+what is for the teacher alone: the comments `<!-- slide ... -->` and `<!-- notes ... -->`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+COMMENT = re.compile(r"\s*<!--\s*(?:slide|notes)\b.*?-->", re.DOTALL)
+STILL = 'class="minigpt-still"'
+
+
+def student_copy(original: bytes) -> bytes:
+    """The bytes of a notebook's copy for students. What is no notebook is copied as it is."""
+    try:
+        notebook = json.loads(original)
+        notebook["cells"] = [cell for cell in map(for_students, notebook["cells"]) if cell]
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return original
+    text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)
+    return (text + "\n").encode("utf-8", "surrogatepass")
+
+
+def for_students(cell: dict) -> dict | None:
+    """A cell as students get it; None if it was for the slides alone."""
+    if cell["cell_type"] == "code":
+        cell["execution_count"] = None
+        cell["outputs"] = [output for output in cell["outputs"] if is_still(output)]
+    elif cell["cell_type"] == "markdown":
+        text = joined(cell["source"])
+        if COMMENT.search(text):
+            rest = COMMENT.sub("", text).strip("\n")
+            cell["source"] = rest.splitlines(keepends=True)
+            return cell if rest.strip() else None
+    return cell
+
+
+def is_still(output: dict) -> bool:
+    """Is this the picture that stands where a widget is not running?"""
+    return STILL in joined(output.get("data", {}).get("text/html", ""))
+
+
+def joined(text: str | list[str]) -> str:
+    return text if isinstance(text, str) else "".join(text)
