@@ -79,7 +79,8 @@ def test_students_can_start_with_it(unpacked):
 
 def test_no_answers_by_name(unpacked):
     assert not (unpacked.notebooks / "solutions").exists()
-    assert not (unpacked.root / "docs/teaching.md").exists()
+    for name in ("answers", "teaching", "grading"):
+        assert not (unpacked.root / f"docs/{name}.md").exists()
     assert not list((unpacked.root / "tests").glob("test_checks_*"))
     assert (unpacked.root / "tests" / "test_nn.py").is_file()
 

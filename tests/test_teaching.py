@@ -1,4 +1,4 @@
-"""The teacher's guide: every exercise of the lessons is answered, and each answer is right."""
+"""The answers for teachers: every exercise of the lessons is answered, and each answer is right."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from minigpt_helpers import checks
 
 ROOT = Path(__file__).parents[1]
-GUIDE = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "answers.md").read_text(encoding="utf-8")
 LESSONS = sorted((ROOT / "notebooks").glob("0*.ipynb"))
 BLOCKS = re.findall(r"^```python\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
 CALL = re.compile(r"checks\.(\w+)\(")
@@ -26,7 +26,7 @@ def checks_asked_in(notebook: Path) -> set[str]:
 def section(number: int) -> str:
     """The part of the guide about one lesson."""
     found = re.search(rf"^## Lesson {number}: .*?(?=^## |\Z)", GUIDE, re.MULTILINE | re.DOTALL)
-    assert found, f"docs/teaching.md has no section on lesson {number}"
+    assert found, f"docs/answers.md has no section on lesson {number}"
     return found[0]
 
 
@@ -53,6 +53,6 @@ def test_the_answer_is_right(block):
     call = block.splitlines()[0].removeprefix("# ")
     assert CALL.match(call), f"the first line must name a check: {call!r}"
     names = {"__name__": "answer"}
-    exec(compile(block, "docs/teaching.md", "exec"), names)
+    exec(compile(block, "docs/answers.md", "exec"), names)
     result = eval(call, names | {"checks": checks})
     assert result.passed, result.message

@@ -16,7 +16,7 @@ from tools.launcher.project import Project, UserError, python_name, say
 
 # What stays with the teacher: solutions, and whatever holds right answers.
 TEACHERS = re.compile(
-    r"notebooks/solutions/|docs/teaching\.md"
+    r"notebooks/solutions/|docs/(answers|teaching|grading)\.md"
     r"|tests/(problem_set|test_(checks_|problems|grading|release|teaching|notebook_lint))"
 )
 TIME = (2000, 1, 1, 0, 0, 0)
