@@ -18,7 +18,7 @@ from jupyter_server.extension.config import ExtensionConfigManager
 from nbformat.v4 import new_code_cell, new_notebook
 
 import start
-from tools.launcher import bench, browser, cli, environment, lab, my_work, testing
+from tools.launcher import bench, browser, cli, environment, installers, lab, my_work, testing
 from tools.launcher.diagnosis import CAUSES, install_error, system_error
 from tools.launcher.environment import LOCKS
 from tools.launcher.project import Project, UserError, here
@@ -234,6 +234,131 @@ def test_programs_see_only_our_packages_and_one_thread(project, monkeypatch):
     assert env["VIRTUAL_ENV"] == str(project.venv)
     assert env["PATH"].startswith(str(project.python.parent))
     assert (env["OMP_NUM_THREADS"], env["MKL_NUM_THREADS"]) == ("1", "4")
+
+
+def test_jupyter_and_ipython_have_a_configuration_of_their_own(project, monkeypatch):
+    for name in ("CONFIG_DIR", "CONFIG_PATH", "DATA_DIR", "NO_CONFIG", "RUNTIME_DIR"):
+        monkeypatch.setenv(f"JUPYTER_{name}", "theirs")
+    monkeypatch.setenv("IPYTHONDIR", "theirs")
+    monkeypatch.setenv("JUPYTERLAB_SETTINGS_DIR", "theirs")
+    monkeypatch.setenv("JUPYTER_TOKEN", "a password")
+    env = project.child_env()
+    assert "theirs" not in env.values()
+    assert env["JUPYTER_TOKEN"] == "a password"
+    for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"):
+        assert Path(env[name]).is_relative_to(project.root / ".jupyter")
+    env = project.child_env(users_config=True)
+    assert (env["JUPYTER_CONFIG_DIR"], env["IPYTHONDIR"]) == ("theirs", "theirs")
+
+
+def test_a_folder_that_cannot_be_written_leaves_jupyter_another(project, monkeypatch):
+    monkeypatch.setattr("tools.launcher.project.os.access", lambda path, mode: False)
+    assert not project.jupyter.is_relative_to(project.root)
+
+
+def started(project, monkeypatch, *options):
+    """The words and the environment with which ``start.py`` would start JupyterLab."""
+    calls = []
+    monkeypatch.setattr(lab, "prepare", lambda project, wanted: None)
+    monkeypatch.setattr(lab.os, "chdir", lambda folder: None)
+    monkeypatch.setattr(lab.os, "execve", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(lab, "SYSTEM_CONFIG", [project.root / "etc"])
+    lab.open_lab(project, list(options))
+    [(_, words, env)] = calls
+    return words, env
+
+
+@posix
+def test_the_users_configuration_is_an_option(project, monkeypatch):
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", "theirs")
+    words, env = started(project, monkeypatch, "--no-browser")
+    assert env["JUPYTER_CONFIG_DIR"] != "theirs"
+    words, env = started(project, monkeypatch, "--user-config", "--no-browser")
+    assert env["JUPYTER_CONFIG_DIR"] == "theirs"
+    assert words[-1] == "--no-browser" and "--user-config" not in words
+
+
+@posix
+def test_a_configuration_that_jupyter_reads_in_any_case_is_named(project, monkeypatch, capsys):
+    (project.root / "etc").mkdir()
+    started(project, monkeypatch)
+    assert "is read too" not in capsys.readouterr().out
+    (project.root / "etc" / "jupyter_server_config.py").write_text("")
+    (project.root / "etc" / "jupyter_server_config.d").mkdir()
+    started(project, monkeypatch)
+    assert str(project.root / "etc" / "jupyter_server_config.py") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options", [["--ServerApp.base_url=/lab/"], ["--ServerApp.base_url", "lab"]])
+def test_the_page_lies_under_the_users_base_url(project, options):
+    words = lab.lab_command(project, "my_work/01.ipynb", options)
+    assert "--LabApp.default_url=/lab/lab/tree/my_work/01.ipynb" in words
+    assert words[-len(options):] == options
+
+
+# Settings of pip and uv
+
+
+@pytest.fixture
+def settings(project, monkeypatch, tmp_path):
+    """No variable and no file of the machine's: only what a test writes."""
+    for name in os.environ:
+        if name.startswith(("PIP_", "UV_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setattr(installers, "uv_folders", lambda: [tmp_path / "config" / "uv"])
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    (tmp_path / "config" / "uv").mkdir(parents=True)
+    return tmp_path / "config"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_DRY_RUN", "PIP_CONSTRAINT", "PIP_REQUIRE_HASHES",
+     "PIP_USER", "PIP_NO_DEPS", "PIP_PYTHON", "PIP_ONLY_BINARY", "PIP_REQUIREMENT", "PIP_PRE",
+     "UV_TARGET", "UV_CONSTRAINT", "UV_REQUIRE_HASHES", "UV_PYTHON", "UV_SYSTEM_PYTHON",
+     "UV_OVERRIDE", "UV_EXCLUDE_NEWER", "UV_NO_BINARY", "UV_PROJECT_ENVIRONMENT"],
+)
+def test_settings_that_do_not_fit_are_left_out(project, settings, monkeypatch, name):
+    monkeypatch.setenv(name, "1")
+    assert name not in installers.installer_env(project)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_PROXY", "PIP_CERT",
+     "PIP_CLIENT_CERT", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT", "UV_INDEX_URL",
+     "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_OURS_PASSWORD", "UV_NATIVE_TLS", "UV_INSECURE_HOST",
+     "HTTPS_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"],
+)
+def test_where_packages_come_from_is_kept(project, settings, monkeypatch, name):
+    monkeypatch.setenv(name, "given")
+    assert installers.installer_env(project)[name] == "given"
+
+
+def test_files_of_settings_are_read_in_the_same_way(project, settings, monkeypatch):
+    listed = (
+        "global.extra-index-url='\\nhttp://one\\nhttp://two'\nglobal.proxy='http://old'\n"
+        "global.target='/elsewhere'\ninstall.proxy='http://new'\ninstall.constraint='c.txt'\n"
+        "list.format='json'\n:env:.cert='/etc/cert'\n"
+    )
+    monkeypatch.setattr(
+        installers.subprocess, "run",
+        lambda *words, **kwargs: subprocess.CompletedProcess(words, 0, listed),
+    )
+    (settings / "uv" / "uv.toml").write_text(
+        'native-tls = true\nallow-insecure-host = ["a", "b"]\n[pip]\ntarget = "/elsewhere"\n'
+        '[[index]]\nurl = "http://default"\ndefault = true\n'
+        '[[index]]\nname = "ours"\nurl = "http://ours"\n'
+    )
+    monkeypatch.setenv("PIP_CERT", "/my/cert")
+    env = installers.installer_env(project)
+    assert {name: env[name] for name in env if name.startswith(("PIP_", "UV_"))} == {
+        "PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "UV_NO_CONFIG": "1",
+        "PIP_EXTRA_INDEX_URL": "http://one http://two", "PIP_PROXY": "http://new",
+        "PIP_CERT": "/my/cert", "UV_NATIVE_TLS": "true", "UV_INSECURE_HOST": "a b",
+        "UV_DEFAULT_INDEX": "http://default", "UV_INDEX": "ours=http://ours",
+    }
 
 
 def test_bench_passes_its_options_on_and_stays_in_the_users_folder(project, monkeypatch):
@@ -511,6 +636,38 @@ def test_uv_is_used_if_it_is_there_and_pip_if_uv_fails(project, installer, monke
     assert "trying pip" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("module", ["ssl", "ctypes", "sqlite3", "zlib"])
+def test_a_python_built_without_a_library_is_named(project, installer, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)  # an import then fails
+    with pytest.raises(UserError, match=f"built without the module {module}") as error:
+        environment.prepare(project, "lessons")
+    assert "another Python" in error.value.advice[0]
+    assert installer.take() == []
+
+
+def test_a_folder_whose_path_reads_as_two_is_refused(project, installer):
+    moved = Project(project.root.with_name(f"mini{os.pathsep}gpt"))
+    with pytest.raises(UserError, match="read as two") as error:
+        environment.prepare(moved, "lessons")
+    assert str(moved.root) in error.value.what
+    assert installer.take() == []
+
+
+@posix
+def test_a_file_system_without_links_gets_copies(project, installer, monkeypatch):
+    def refused(*arguments, **kwargs):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    assert environment.can_link(project.root) and not list(project.root.glob("link"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "symlink_to", refused)
+        assert not environment.can_link(project.root)
+    monkeypatch.setattr(environment, "can_link", lambda folder: False)
+    environment.prepare(project, "lessons")
+    assert "--copies" in installer.calls[0]
+    assert (project.venv / "lib64").is_dir()
+
+
 @posix
 @pytest.mark.parametrize("module", ["venv", "ensurepip"])
 def test_a_python_without_venv_says_what_to_install(project, installer, monkeypatch, module):
@@ -594,7 +751,27 @@ LOGS = {
     "dns error: failed to lookup address information": "cannot be reached",
     "Support enabled. You can find information on how to enable Windows Long Path": "too long",
     "ERROR: Could not install packages due to an OSError: [WinError 5] Access is denied": "written",
-    "ERROR: No matching distribution found for numpy==2.4.6": "for this Python",
+    "/usr/lib/ssl/certs is a path": "the installer stopped",
+    "pip is configured with locations that require TLS/SSL, however the ssl module in Python is "
+    "not available.\nSSLError(\"Can't connect to HTTPS URL because the SSL module is not "
+    "available.\")": "without the module ssl",
+    "ERROR: Ignored the following versions that require a different python version: 2.4 "
+    "Requires-Python >=3.12\nERROR: No matching distribution found for numpy==2.4.6":
+        "no ready-made file for this Python",
+    "Looking in indexes: http://mirror/simple\nERROR: Could not find a version that satisfies the "
+    "requirement numpy==2.4.6 (from versions: none)\n"
+    "ERROR: No matching distribution found for numpy==2.4.6": "server has no file of numpy==2.4.6",
+    "Because anywidget was not found in the package registry and you require anywidget==0.11.0":
+        "server has no file of anywidget",
+    "Because there is no version of numpy==2.4.6 and you require": "no file of numpy==2.4.6",
+    "hint: Wheels are required for numpy, it has no wheels with a matching Python ABI tag":
+        "no ready-made file for this Python",
+    "ERROR: HTTP error 403 while getting numpy": "refused",
+    "Error: [Errno 1] Operation not permitted: 'lib' -> '/media/stick/.venv/lib64'": "no links",
+    "Error: [Errno 13] Permission denied: 'lib' -> '/mnt/share/.venv/lib64'": "no links",
+    "Unable to symlink '/usr/bin/python3.11' to '/media/stick/.venv/bin/python3'": "no links",
+    "Error: Refusing to create a venv in /tmp/a:b/.venv because it contains the PATH separator :.":
+        "separates paths",
     "Segmentation fault": "the installer stopped",
 }
 

@@ -30,9 +30,10 @@ def reset(project: Project, arguments: list[str]) -> int:
 
 COMMANDS = {
     "": Command(
-        lab.open_lab, "[--original] [JupyterLab options]",
+        lab.open_lab, "[--original] [--user-config] [JupyterLab options]",
         "open lesson 1 in JupyterLab; you work on copies in my_work/ (--original: on the\n"
-        "project's own). Options such as --no-browser, --port 8890, --ip are JupyterLab's",
+        "project's own; --user-config: with your own Jupyter configuration). Options such as\n"
+        "--no-browser, --port 8890, --ip are JupyterLab's",
     ),
     "reset": Command(
         reset, "NAME",

@@ -22,6 +22,11 @@ CAUSES = [
         "between you and the package server changes files: try another network.",
     ),
     (
+        r"SSL module is not available|ssl module in Python is not available|No module named '_?ssl'",
+        "this Python was built without the module ssl, so it can reach no package server.",
+        "Use another Python: from python.org, from your system, or with conda.",
+    ),
+    (
         r"CERTIFICATE_VERIFY_FAILED|invalid peer certificate|UnknownIssuer|SSLError",
         "the package server's certificate was refused.",
         "Check the clock of this computer. In a school or company network ask for its "
@@ -43,6 +48,24 @@ CAUSES = [
         "log-in page of the wireless network), then type the same command again.",
     ),
     (
+        r"HTTP error (?:401|403|5\d\d)|status (?:client|server) error \((?:401|403|5\d\d)|"
+        r"(?:401|403|5\d\d) (?:Client |Server )?Error",
+        "the package server refused, or is out of order.",
+        "Later it may work. A mirror (PIP_INDEX_URL, UV_INDEX_URL, pip.conf, uv.toml) may also ask "
+        "for a password: ask who runs it.",
+    ),
+    (
+        r"contains the PATH separator",
+        "the path of the project's folder has a character that separates paths.",
+        "Rename the folder (no colon in it, on Windows no semicolon), then start there again.",
+    ),
+    (
+        r"Unable to symlink|symlink\(|symbolic link|'lib' -> '",
+        "the file system of the project's folder has no links, which a virtual environment needs.",
+        "Move the project to this computer's own disk (not a memory stick, a shared folder or a "
+        "network drive), and start there again.",
+    ),
+    (
         r"Long Path|File name too long|filename or extension is too long",
         "a file's path became too long for this system.",
         "Move the project to a short path, for instance C:\\mini-gpt, and start there again.",
@@ -54,11 +77,19 @@ CAUSES = [
         "is yours, then type the same command again.",
     ),
     (
-        r"No matching distribution found|has no wheels|no usable wheels|not a supported wheel|"
+        r"has no wheels|no usable wheels|not a supported wheel|require a different python|"
         r"Failed building wheel|Failed to build|requires a different Python|Requires-Python",
         "a package has no ready-made file for this Python on this system.",
         "Use another version of Python: one that is a year old is the safest (all are at "
         "python.org). Then type the same command again with that Python.",
+    ),
+    (
+        r"No matching distribution found for (\S+)|Because (\S+) was not found in|"
+        r"there is no version of (\S+)",
+        "the package server has no file of {name} for this Python.",
+        "If packages come from a mirror (PIP_INDEX_URL, UV_INDEX_URL, pip.conf, uv.toml), it lacks "
+        "this one or is out of date: ask who runs it, or start without that setting. Otherwise "
+        "use another version of Python: one that is a year old is the safest.",
     ),
 ]
 
@@ -66,7 +97,8 @@ CAUSES = [
 def install_error(log_text: str, log_name: str) -> UserError:
     """Say why an install failed, as far as its log tells."""
     for pattern, what, advice in CAUSES:
-        if re.search(pattern, log_text):
+        if found := re.search(pattern, log_text):
+            what = what.format(name=found[found.lastindex]) if found.lastindex else what
             break
     else:
         lines = [line.strip() for line in log_text.splitlines() if line.strip()]

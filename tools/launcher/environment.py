@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import importlib.util
 import json
 import os
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tools.launcher.diagnosis import install_error
+from tools.launcher.installers import installer_env
 from tools.launcher.project import Project, UserError, python_name, say
 from tools.launcher.needed import NEEDED
 
@@ -62,6 +64,11 @@ SETTINGS = {
 
 def prepare(project: Project, wanted: str) -> None:
     """See to it that ``.venv`` holds what ``wanted`` (a key of LOCKS) needs."""
+    if os.pathsep in str(project.root):
+        raise UserError(
+            f"The project is in {project.root}: a path with {os.pathsep!r} in it is read as two.",
+            "Rename the folder, then type the same command again.",
+        )
     if is_ready(project, wanted):
         return
     with only_one(project):
@@ -166,6 +173,7 @@ def install(project: Project, wanted: str) -> None:
     lock = required_file(project, LOCKS[wanted])
     project.log.parent.mkdir(exist_ok=True)
     project.log.write_text("", encoding="utf-8")
+    check_python(with_pip=uv is None)
     make_venv(project, with_pip=uv is None)
     say(f"Installing what is needed for the {wanted}. This takes a minute or two, once.")
     write_stamp(project, installed="half", root=str(project.root))
@@ -198,19 +206,49 @@ def make_venv(project: Project, with_pip: bool) -> None:
     """Make ``.venv`` with the Python that runs this, if there is none."""
     if project.python.exists():
         return
-    for module in ["venv", "ensurepip"] if with_pip else ["venv"]:
-        if not has_module(module):
-            raise no_venv_error(module)
     say("Making the folder .venv, in which everything is installed.")
     project.venv.mkdir(exist_ok=True)
     write_stamp(project, installed="half", root=str(project.root))
     # Inside .venv itself sys.executable would be removed while it runs.
     python = getattr(sys, "_base_executable", None) or sys.executable
     options = [] if with_pip else ["--without-pip"]
+    if not can_link(project.venv):
+        (project.venv / "lib64").mkdir(exist_ok=True)  # which venv else makes as a link
+        options.append("--copies")
     if not logged(project, [python, "-m", "venv", *options, project.venv]):
         if "ensurepip is not available" in read_log(project):
             raise no_venv_error("ensurepip")
         raise install_error(read_log(project), str(project.log))
+
+
+def can_link(folder: Path) -> bool:
+    """Whether the file system has symbolic links (a memory stick's has none)."""
+    if os.name == "nt":
+        return True  # not asked for there
+    probe = folder / "link"
+    try:
+        probe.symlink_to("elsewhere")
+    except OSError:
+        return False
+    probe.unlink()
+    return True
+
+
+def check_python(with_pip: bool) -> None:
+    """Refuse a Python that was built or packed without what the install or JupyterLab needs."""
+    for module in ["venv", "ensurepip"] if with_pip else ["venv"]:
+        if not has_module(module):
+            raise no_venv_error(module)
+    for module in ("ssl", "ctypes", "sqlite3", "zlib"):
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            raise UserError(
+                f"This Python ({sys.executable}) was built without the module {module}, which the "
+                "install and JupyterLab need.",
+                "Use another Python: from python.org, from your system, or with conda. If you "
+                f"built it yourself: install the headers for {module}, then build it again.",
+            ) from None
 
 
 def has_module(name: str) -> bool:
@@ -245,9 +283,7 @@ def read_log(project: Project) -> str:
 
 def logged(project: Project, command: list) -> bool:
     """Run a command, keep all it prints in the log, show its last line on a terminal."""
-    env = project.child_env()
-    env["PIP_USER"] = "0"  # some users' settings ask for it, and it is refused in a .venv
-    env["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
+    env = installer_env(project)
     on_terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns - 1
     with project.log.open("a", encoding="utf-8", errors="replace") as log:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 from tools.launcher import my_work, sets
 from tools.launcher.environment import prepare
 from tools.launcher.project import Project, say
+
+USER_CONFIG = "--user-config"
+SYSTEM_CONFIG = [Path("/usr/local/etc/jupyter"), Path("/etc/jupyter")]
 
 
 def open_lab(project: Project, options: list[str]) -> int:
@@ -31,9 +35,10 @@ def first_page(project: Project, original: bool) -> str:
 
 def lab_command(project: Project, page: str, options: list[str]) -> list[str]:
     """The JupyterLab command; an option of the user's replaces ours."""
+    base = value_of("--ServerApp.base_url", options).strip("/")
     ours = {
         "--ServerApp.root_dir": str(project.root),
-        "--LabApp.default_url": f"/lab/tree/{page}",
+        "--LabApp.default_url": f"{'/' if base else ''}{base}/lab/tree/{page}",
         "--LabApp.extension_manager": "readonly",  # the other kind asks a server on the internet
     }
     given = {option.split("=")[0] for option in options}
@@ -44,12 +49,30 @@ def lab_command(project: Project, page: str, options: list[str]) -> list[str]:
     return command + options
 
 
+def value_of(name: str, options: list[str]) -> str:
+    """What the user gave an option, as ``name=value`` or in two words; "" if it is not there."""
+    for option, following in itertools.pairwise([*options, ""]):
+        if option.split("=")[0] == name:
+            return option.partition("=")[2] if "=" in option else following
+    return ""
+
+
 def run(project: Project, command: list[str], folder: Path) -> int:
-    """Let JupyterLab take the project of this program; Windows cannot, there it is waited for."""
+    """Let JupyterLab take the place of this program; Windows cannot, there it is waited for."""
+    env = project.child_env(users_config=USER_CONFIG in command)
+    command = [word for word in command if word != USER_CONFIG]
+    for file in computers_config():
+        say(f"The configuration of this computer is read too: {file}")
     if os.name == "nt":
-        return wait_for(subprocess.Popen(command, cwd=folder, env=project.child_env()))
+        return wait_for(subprocess.Popen(command, cwd=folder, env=env))
     os.chdir(folder)
-    os.execve(command[0], command, project.child_env())
+    os.execve(command[0], command, env)
+
+
+def computers_config() -> list[Path]:
+    """The files of an administrator that Jupyter reads whatever its configuration directory is."""
+    found = (file for folder in SYSTEM_CONFIG for file in folder.glob("jupyter*_config.*"))
+    return sorted(file for file in found if file.suffix in (".py", ".json"))
 
 
 def wait_for(process: subprocess.Popen) -> int:

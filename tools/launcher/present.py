@@ -40,7 +40,6 @@ def set_stage(project: Project, stage: Path, name: str) -> None:
 def present_command(project: Project, stage: Path, name: str, options: list[str]) -> list[str]:
     ours = [
         f"--ServerApp.root_dir={stage}",
-        f"--LabApp.default_url=/lab/tree/notebooks/{name}?reset",
         f"--LabApp.extra_labextensions_path={PRESENTER}",
     ]
-    return lab.lab_command(project, f"notebooks/{name}", ours + options)
+    return lab.lab_command(project, f"notebooks/{name}?reset", ours + options)

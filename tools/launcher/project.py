@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+
+# Variables, by how they begin, that let in packages or start-up files from outside .venv, or change
+# what Python does with the lessons' code.
+FOREIGN = (
+    "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONOPTIMIZE", "PYTHONWARNINGS",
+    "PYTHONINSPECT", "PYTHONUSERBASE", "PYTHONEXECUTABLE", "PYTHONPLATLIBDIR",
+    "JUPYTER_PATH", "JUPYTERLAB_DIR",
+)
+JUPYTERS = ("JUPYTER_", "JUPYTERLAB_", "IPYTHON")
+TOKEN = "JUPYTER_TOKEN"  # a password is no configuration
 
 
 class UserError(Exception):
@@ -67,16 +80,27 @@ class Project:
         found = self.notebooks.rglob("*.ipynb")
         return sorted(path for path in found if ".ipynb_checkpoints" not in path.parts)
 
-    def child_env(self) -> dict[str, str]:
+    @property
+    def jupyter(self) -> Path:
+        """Where Jupyter keeps its configuration, and what a student sets in JupyterLab."""
+        if os.access(self.root, os.W_OK):
+            return self.root / ".jupyter"
+        return Path(tempfile.gettempdir()) / f"mini-gpt-{getpass.getuser()}"
+
+    def child_env(self, *, users_config: bool = False) -> dict[str, str]:
         """The environment in which programs of ``.venv`` run.
 
         Only packages of ``.venv`` are seen, its kernel comes before any other called python3,
-        and the linear algebra library keeps to one thread (several only wait for each other at
-        the size of these lessons) unless the user has set a number.
+        Jupyter and IPython have a configuration of their own unless ``users_config``, and the
+        linear algebra library keeps to one thread (several only wait for each other at the size
+        of these lessons) unless the user has set a number.
         """
-        env = dict(os.environ)
-        for name in ("PYTHONHOME", "PYTHONPATH", "JUPYTER_PATH", "JUPYTERLAB_DIR"):
-            env.pop(name, None)
+        dropped = FOREIGN if users_config else FOREIGN + JUPYTERS
+        env = {k: v for k, v in os.environ.items() if k == TOKEN or not k.startswith(dropped)}
+        if not users_config:
+            env["JUPYTER_CONFIG_DIR"] = str(self.jupyter / "config")
+            env["JUPYTER_DATA_DIR"] = str(self.jupyter / "data")
+            env["IPYTHONDIR"] = str(self.jupyter / "ipython")
         env["VIRTUAL_ENV"] = str(self.venv)
         env["PATH"] = str(self.python.parent) + os.pathsep + env.get("PATH", "")
         env["JUPYTER_PREFER_ENV_PATH"] = "1"
