@@ -74,6 +74,11 @@ def load_checkpoint(path: str | os.PathLike) -> tuple[MiniGPT, CharTokenizer]:
             f"{str(path)!r} is a safetensors file, but not a Mini-GPT checkpoint: its format is "
             f"{header.get('format')!r}, expected {_FORMAT!r}"
         )
+    if "head.bias" in state:
+        raise ValueError(
+            f"{str(path)!r} was saved by an earlier version of Mini-GPT, in which the head had a "
+            "bias; now it has none, as in GPT-2. Train the model again and save it again."
+        )
     try:
         config, chars = json.loads(header["config"]), json.loads(header["vocabulary"])
         dtype = state["head.weight"].dtype

@@ -100,20 +100,26 @@ def embedding(weight: Tensor, ids, positions: Tensor | None = None, start: int =
     return Tensor.from_op(out, (weight, positions), backward)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """``x @ weight + bias``: ``(..., D_in)`` and ``(D_in, D_out)`` give ``(..., D_out)``."""
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``x @ weight + bias``: ``(..., D_in)`` and ``(D_in, D_out)`` give ``(..., D_out)``.
+
+    The ``bias`` ``(D_out,)`` may be left out.
+    """
     d_in, d_out = weight.data.shape
     _check_input(x, "linear", d_in)
     shape = x.data.shape
     rows = x.data.reshape(-1, d_in)  # (N, D_in): one product for all positions of all texts
     out = rows @ weight.data
-    out += bias.data
+    if bias is not None:
+        out += bias.data
 
     def backward(grad):
         grad = grad.reshape(-1, d_out)  # (N, D_out)
-        return (grad @ weight.data.T).reshape(shape), rows.T @ grad, _sum_rows(grad)
+        grads = (grad @ weight.data.T).reshape(shape), rows.T @ grad
+        return grads if bias is None else (*grads, _sum_rows(grad))
 
-    return Tensor.from_op(out.reshape(*shape[:-1], d_out), (x, weight, bias), backward)
+    parents = (x, weight) if bias is None else (x, weight, bias)
+    return Tensor.from_op(out.reshape(*shape[:-1], d_out), parents, backward)
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:

@@ -72,14 +72,17 @@ class Linear(Module):
     """``x @ weight + bias``, ``(..., in_features)`` to ``(..., out_features)``.
 
     The weights start as normal numbers of standard deviation ``std``, by default
-    ``1 / sqrt(in_features)``: outputs are then about as large as inputs. The bias starts at 0.
+    ``1 / sqrt(in_features)``: outputs are then about as large as inputs. The bias starts at 0;
+    with ``bias=False`` there is none, and ``self.bias`` is ``None``.
     """
 
-    def __init__(self, in_features, out_features, *, std=None, rng=None, dtype=np.float64):
+    def __init__(
+        self, in_features, out_features, *, bias=True, std=None, rng=None, dtype=np.float64
+    ):
         check_sizes(in_features=in_features, out_features=out_features)
         std = 1 / math.sqrt(in_features) if std is None else std
         self.weight = _normal(check_rng(rng), (in_features, out_features), std, dtype)
-        self.bias = Tensor(np.zeros(out_features, dtype=dtype))
+        self.bias = Tensor(np.zeros(out_features, dtype=dtype)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         return linear(x, self.weight, self.bias)
@@ -173,8 +176,8 @@ class MiniGPT(Module):
     """A GPT: ids ``(T,)`` or ``(B, T)`` to logits ``(T, V)`` or ``(B, T, V)`` (lesson 4).
 
     After Language Models are Unsupervised Multitask Learners, Radford et al., 2019: pre-norm
-    blocks, learnt positions, a final norm. Ids out of range, more than ``max_seq_len`` of them,
-    or none: ``ValueError``.
+    blocks, learnt positions, a final norm, a head without bias. Ids out of range, more than
+    ``max_seq_len`` of them, or none: ``ValueError``.
     """
 
     def __init__(
@@ -196,7 +199,7 @@ class MiniGPT(Module):
         ]
         self.final_norm = LayerNorm(embed_dim, dtype=dtype)
         # Small weights in the head: an untrained model is unsure, and its loss is about ln V.
-        self.head = Linear(embed_dim, vocab_size, std=0.02, rng=rng, dtype=dtype)
+        self.head = Linear(embed_dim, vocab_size, bias=False, std=0.02, rng=rng, dtype=dtype)
         # 2N results are added to the residual stream: smaller ones keep their sum as large as one.
         for block in self.blocks:
             block.attention.proj.weight.data /= math.sqrt(2 * num_layers)

@@ -93,7 +93,7 @@ def test_a_trained_model_is_saved_as_it_is_now(path):
     loaded, _ = load_checkpoint(path)
     assert_same(loaded, model)
     train(loaded, data, steps=2, rng=np.random.default_rng(0))
-    assert not np.array_equal(loaded.head.bias.data, model.head.bias.data)
+    assert not np.array_equal(loaded.head.weight.data, model.head.weight.data)
 
 
 def test_parameters_that_lie_askew_in_memory(path):
@@ -224,10 +224,10 @@ def test_a_tampered_header(path, header):
 
 
 @pytest.mark.parametrize("change", [
-    lambda s: s.pop("head.weight"), lambda s: s.pop("head.bias"),
+    lambda s: s.pop("head.weight"), lambda s: s.pop("final_norm.bias"),
     lambda s: s.pop("token_embedding.weight"),
     lambda s: s.pop("position_embedding.weight"), lambda s: s.clear(),
-    lambda s: s.update(stranger=np.ones(2)), lambda s: s.update({"head.bias": np.ones(99)}),
+    lambda s: s.update(stranger=np.ones(2)), lambda s: s.update({"final_norm.bias": np.ones(99)}),
     lambda s: s.update({"head.weight": np.ones((8, 7))}),
     lambda s: s.update({"token_embedding.weight": np.ones(3)}),
     lambda s: s.update({"head.weight": s["head.weight"].astype(np.int32)}),
@@ -236,6 +236,12 @@ def test_a_tampered_header(path, header):
 def test_tampered_parameters(path, change):
     tampered(path, change_state=change)
     with pytest.raises(ValueError, match="model.safetensors.*don't fit together"):
+        load_checkpoint(path)
+
+
+def test_a_file_from_the_time_when_the_head_had_a_bias(path):
+    tampered(path, change_state=lambda s: s.update({"head.bias": np.zeros(len(CHARS))}))
+    with pytest.raises(ValueError, match="model.safetensors.*head had a bias.*Train the model again"):
         load_checkpoint(path)
 
 

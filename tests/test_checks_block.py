@@ -153,7 +153,7 @@ def gpt_with_all_three_bugs(model, ids):
 
 
 def count_by_parts(V, D, N, T):
-    total = V * D + T * D + 2 * D + (D + 1) * V
+    total = V * D + T * D + 2 * D + D * V
     for _ in range(N):
         total += 4 * D + (D + 1) * 3 * D + (D + 1) * D + (D + 1) * 4 * D + (4 * D + 1) * D
     return total
@@ -178,7 +178,7 @@ RIGHT = [
     ("gpt_forward", gpt),
     ("gpt_forward", gpt_by_embed),
     ("count_parameters", count_by_parts),
-    ("count_parameters", lambda V, D, N, T: 2 * V * D + T * D + N * (12 * D**2 + 13 * D) + 2 * D + V),
+    ("count_parameters", lambda V, D, N, T: 2 * V * D + T * D + N * (12 * D**2 + 13 * D) + 2 * D),
     ("predict_first_loss", 3.47),
     ("predict_first_loss", math.log(32)),
 ]
@@ -236,8 +236,7 @@ WRONG = [
     ("gpt_forward", gpt_without_final_norm, "final norm is missing"),
     ("gpt_forward", gpt_without_positions, "positions are missing"),
     ("gpt_forward", gpt_without_blocks, "blocks are missing"),
-    ("count_parameters", lambda *sizes: _count(*sizes) - sizes[0], "bias of the head"),
-    ("count_parameters", lambda V, D, N, T: _count(V, D, N, T) - V * D - V, "head is missing"),
+    ("count_parameters", lambda *sizes: _count(*sizes) + sizes[0], "no bias"),
     ("count_parameters", lambda V, D, N, T: _count(V, D, N, T) - V * D, "V D each"),
     ("count_parameters", lambda V, D, N, T: _count(V, D, N, T) - 2 * D, "final norm"),
     ("count_parameters", lambda V, D, N, T: _count(V, D, N, T) - T * D, "position embedding"),

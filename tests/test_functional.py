@@ -43,6 +43,8 @@ def _cases():
             lambda x: softmax(x, axis=0), lambda x: ref.small_softmax(x, axis=0), [x])
         cases[name("linear")] = linear, ref.small_linear, [
             x, normal(4, 3, seed=1), normal(3, seed=2)]
+        cases[name("linear without bias")] = linear, lambda x, w: x @ w, [
+            x, normal(4, 3, seed=1)]
         cases[name("layer_norm")] = (
             layer_norm, ref.small_layer_norm, [x, normal(4, seed=1), normal(4, seed=2)])
         cases[name("layer_norm eps")] = (

@@ -215,7 +215,8 @@ def test_greedy_takes_the_likeliest_each_time(use_cache):
 def test_greedy_ties_go_to_the_lowest_id():
     assert generate(Fixed([1.0, 4.0, 4.0]), [2], 3, 0, use_cache=False) == [2, 1, 1, 1]
     model = model_of()
-    model.head.weight.data[:], model.head.bias.data[:] = 0, [0, 0, 7, 1, 7, 0, 7, 0, 0]
+    model.final_norm.weight.data[:], model.final_norm.bias.data[:] = 0, 1  # the same x everywhere
+    model.head.weight.data[:] = [0, 0, 7, 1, 7, 0, 7, 0, 0]
     for use_cache in (True, False):
         assert generate(model, [0], 8, 0, use_cache=use_cache) == [0] + [2] * 8
 
@@ -333,6 +334,6 @@ def test_rng_must_be_a_generator(bad):
 @pytest.mark.parametrize("use_cache", [True, False])
 def test_a_model_that_diverged_is_named(use_cache):
     model = model_of()
-    model.head.bias.data[2] = np.nan
+    model.head.weight.data[0, 2] = np.nan
     with pytest.raises(ValueError, match="nan"):
         generate(model, [0], 3, rng=rng(), use_cache=use_cache)

@@ -66,6 +66,16 @@ def test_a_layer_takes_one_text_and_a_batch(name, dtype):
         assert np.any(p.grad), parameter_name
 
 
+def test_linear_without_bias():
+    layer = Linear(4, 3, bias=False, rng=np.random.default_rng(0))
+    x = np.random.default_rng(1).normal(size=(5, 4))
+    assert [name for name, _ in layer.named_parameters()] == ["weight"]
+    np.testing.assert_array_equal(layer(Tensor(x)).data, x @ layer.weight.data)
+    np.testing.assert_array_equal(
+        layer.weight.data, Linear(4, 3, rng=np.random.default_rng(0)).weight.data
+    )
+
+
 def test_embedding_looks_up_rows():
     layer = Embedding(V, D, rng=np.random.default_rng(0))
     for ids in ([1, 5, 5], ids_of(2, 3), 4):
@@ -185,7 +195,7 @@ def test_the_number_of_parameters(vocab_size, embed_dim, heads, num_layers, max_
     model = MiniGPT(vocab_size, embed_dim, heads, num_layers, max_seq_len)
     d = embed_dim
     block = 2 * 2 * d + (d * 3 * d + 3 * d) + (d * d + d) + (d * 4 * d + 4 * d) + (4 * d * d + d)
-    around = (vocab_size + max_seq_len) * d + 2 * d + d * vocab_size + vocab_size
+    around = (vocab_size + max_seq_len) * d + 2 * d + d * vocab_size
     expected = around + num_layers * block
     assert model.num_parameters() == expected
     assert sum(p.size for p in model.parameters()) == expected
@@ -221,9 +231,10 @@ def test_a_state_takes_the_models_float_type():
 
 
 @pytest.mark.parametrize("spoil, named", [
-    (lambda s: s.pop("head.bias"), "head.bias"),
+    (lambda s: s.pop("head.weight"), "head.weight"),
     (lambda s: s.update(stranger=np.ones(3)), "stranger"),
-    (lambda s: s.update({"head.bias": np.ones(V + 1)}), rf"head.bias.*\({V},\).*\({V + 1},\)"),
+    (lambda s: s.update({"head.bias": np.ones(V)}), "unknown.*head.bias"),
+    (lambda s: s.update({"final_norm.bias": np.ones(D + 1)}), rf"_norm.bias.*\({D},\).*\({D + 1},\)"),
     (lambda s: s.update({"final_norm.bias": np.ones((1, D))}), "final_norm.bias"),
 ])
 def test_a_state_that_does_not_fit_changes_nothing(spoil, named):
@@ -248,8 +259,8 @@ def test_a_deep_copy_is_a_model_of_its_own():
         assert p is not q and not np.shares_memory(p.data, q.data)
         np.testing.assert_allclose(q.grad, -3 * p.grad, rtol=1e-10, atol=1e-12)
     cross_entropy_loss(copied(ids), targets).backward()
-    copied.head.bias.data += 1
-    assert not np.array_equal(model.head.bias.data, copied.head.bias.data)
+    copied.head.weight.data += 1
+    assert not np.array_equal(model.head.weight.data, copied.head.weight.data)
 
 
 # The model

@@ -33,7 +33,7 @@ def _gelu(x):
 
 def _count(V, D, N, T):
     block = 2 * 2 * D + (3 * D * D + 3 * D) + (D * D + D) + (4 * D * D + 4 * D) + (4 * D * D + D)
-    return V * D + T * D + N * block + 2 * D + D * V + V
+    return V * D + T * D + N * block + 2 * D + D * V
 
 
 # ---- embeddings and positions -------------------------------------------------------------------
@@ -335,11 +335,9 @@ def gpt_forward(case, gpt_forward):
 )
 def count_parameters(case, count_parameters):
     mistakes = [
-        (lambda V, D, N, T: _count(V, D, N, T) - V, "The bias of the head is missing."),
-        (lambda V, D, N, T: _count(V, D, N, T) - V * D - V, "The head is missing: a matrix (D, V) "
-         "and a bias (V,)."),
-        (lambda V, D, N, T: _count(V, D, N, T) - V * D, "The weights of the head, or the token "
-         "embedding, are missing: both are there, V D each."),
+        (lambda V, D, N, T: _count(V, D, N, T) + V, "The head has no bias."),
+        (lambda V, D, N, T: _count(V, D, N, T) - V * D, "The head, or the token embedding, is "
+         "missing: both are there, V D each."),
         (lambda V, D, N, T: _count(V, D, N, T) - 2 * D, "The final norm is missing."),
         (lambda V, D, N, T: _count(V, D, N, T) - T * D, "The position embedding is missing."),
         (lambda V, D, N, T: _count(V, D, N, T) - N * 4 * D, "The two norms in each block are "
@@ -349,14 +347,13 @@ def count_parameters(case, count_parameters):
         (lambda V, D, N, T: _count(V, D, N, T) - N * 9 * D, "The biases in the blocks are missing: "
          "3D and D in attention, 4D and D in feed-forward."),
         (lambda V, D, N, T: _count(V, D, 1, T), "You counted one block. There are N."),
-        (lambda V, D, N, T: _count(V, D, N, T) - N * 13 * D - 2 * D - V, "Only the matrices are "
+        (lambda V, D, N, T: _count(V, D, N, T) - N * 13 * D - 2 * D, "Only the matrices are "
          "counted. Biases and norms have parameters, too."),
     ]
     for V, D, N, T in [(5, 4, 1, 3), (32, 64, 2, 64), (65, 48, 3, 16)]:
         with case(f"V={V}, D={D}, N={N}, T={T}"):
             expect_same(count_parameters, _count, V, D, N, T, mistakes=mistakes, hint=(
-                "Token and position embedding, N blocks of 12 D D + 13 D, the final norm, the head "
-                "with its bias."
+                "Token and position embedding, N blocks of 12 D D + 13 D, the final norm, the head."
             ))
 
 

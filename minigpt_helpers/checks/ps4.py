@@ -416,8 +416,6 @@ def ps4_tied_count(case, tied_count):
         return lambda V, D, N, T: _tied_count(V, D, N, T) + change(V, D, N, T)
 
     mistakes = [
-        (without(lambda V, D, N, T: V * D + V), "That is a model with a head of its own. Here the "
-         "head uses the token embedding again, and has no bias."),
         (without(lambda V, D, N, T: V * D), "The token embedding is counted twice. The head uses "
          "it again."),
         (without(lambda V, D, N, T: V), "This head has no bias."),
@@ -451,7 +449,7 @@ def ps4_tied_count(case, tied_count):
 )
 def ps4_best_fit(case, best_fit):
     def untied(V, D, N, T):
-        return _tied_count(V, D, N, T) + V * D + V
+        return _tied_count(V, D, N, T) + V * D
 
     rng = case.rng
 

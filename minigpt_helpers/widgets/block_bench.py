@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from functools import cache
 from itertools import product
@@ -303,4 +304,6 @@ CHARTS = [  # what is drawn, its title, its axes
 
 
 if __name__ == "__main__":
-    RESULTS.write_text(json.dumps(make_results(), indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(make_results(), indent=1)
+    text = re.sub(r'\[[^]["]*\]', lambda numbers: " ".join(numbers[0].split()), text)  # a list a line
+    RESULTS.write_text(text + "\n", encoding="utf-8")

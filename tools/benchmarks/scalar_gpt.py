@@ -71,8 +71,9 @@ def dot(a, b):
     return sum(x * y for x, y in zip(a, b))
 
 
-def linear(x, weight, bias):
-    return [dot(x, column) + b for column, b in zip(zip(*weight), bias)]
+def linear(x, weight, bias=None):
+    out = [dot(x, column) for column in zip(*weight)]
+    return out if bias is None else add(out, bias)
 
 
 def softmax(scores):
@@ -135,7 +136,7 @@ class ScalarGPT:
             hidden = linear(normed, *self.layer(f"{block}.feed_forward.expand"))
             hidden = [gelu(h) for h in hidden]
             x = add(x, linear(hidden, *self.layer(f"{block}.feed_forward.contract")))
-        return linear(layer_norm(x, *self.layer("final_norm")), *self.layer("head"))
+        return linear(layer_norm(x, *self.layer("final_norm")), self.p["head.weight"])
 
     def attend(self, q, keys, values):
         """What the newest position takes from all so far, head by head."""

@@ -67,7 +67,7 @@ class TorchGPT(nn.Module):
             Block(size.embed_dim, size.num_heads) for _ in range(size.num_layers)
         )
         self.final_norm = nn.LayerNorm(size.embed_dim)
-        self.head = nn.Linear(size.embed_dim, size.vocab_size)
+        self.head = nn.Linear(size.embed_dim, size.vocab_size, bias=False)
         for name, parameter in self.named_parameters():
             is_linear = parameter.ndim == 2 and "embedding" not in name
             value = state[name].T if is_linear else state[name]  # PyTorch keeps (D_out, D_in)
