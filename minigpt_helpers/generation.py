@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from numbers import Real
 
 import numpy as np
 
@@ -12,16 +13,22 @@ from minigpt_helpers.text import check_ids, check_rng
 
 
 def next_token_probs(
-    logits: np.ndarray, temperature: float = 1.0, top_k: int | None = None
+    logits: np.ndarray,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
 ) -> np.ndarray:
     """The distribution that the next token is drawn from, ``(V,)`` to ``(V,)``.
 
     ``softmax(logits / temperature)``, after all but the ``top_k`` largest logits are set to minus
-    infinity. ``temperature=0`` is greedy: all probability on the largest logit. Ties go to the
-    lowest id; ``top_k`` above ``V`` means all. Raises ``ValueError`` for a temperature that is
-    negative or not finite, and for ``top_k`` below 1.
+    infinity. Of these, ``top_p`` keeps the fewest most likely tokens whose probabilities together
+    reach ``top_p`` (nucleus sampling: The Curious Case of Neural Text Degeneration, Holtzman et
+    al., 2020); what is cut off goes to the others in proportion. ``temperature=0`` is greedy: all
+    probability on the largest logit. Ties go to the lowest id; ``top_k`` above ``V``, and
+    ``top_p=1``, mean all. Raises ``ValueError`` for a temperature that is negative or not finite,
+    for ``top_k`` below 1, and for ``top_p`` that is not above 0 and at most 1.
     """
-    _check_sampling(temperature, top_k)
+    _check_sampling(temperature, top_k, top_p)
     logits = np.asarray(logits, dtype=np.float64)
     if logits.ndim != 1 or not logits.size or not np.isfinite(logits.max()):
         raise ValueError(f"the logits must be one row of finite numbers, not {logits!r:.80}")
@@ -32,7 +39,13 @@ def next_token_probs(
     kept = np.argsort(-logits, kind="stable")[:top_k]  # largest first, equal ones by id
     with np.errstate(over="ignore"):  # a tiny temperature may give minus infinity: exp makes it 0
         probs[kept] = np.exp((logits[kept] - logits.max()) / temperature)
-    return probs / probs.sum()
+    probs /= probs.sum()
+    if top_p is not None and top_p < 1:
+        reached = np.cumsum(probs[kept])  # by the most likely token, by the first two, ...
+        too_many = 1 + np.searchsorted(reached, top_p - 1e-12)  # sums are off by some last bits
+        probs[kept[too_many:]] = 0.0
+        probs /= probs.sum()
+    return probs
 
 
 def generate(
@@ -43,6 +56,7 @@ def generate(
     top_k: int | None = None,
     rng: np.random.Generator | None = None,
     *,
+    top_p: float | None = None,
     use_cache: bool = True,
 ) -> list[int]:
     """``start_ids`` followed by ``max_new_tokens`` tokens drawn from ``model`` one by one.
@@ -62,12 +76,12 @@ def generate(
         )
     if not isinstance(max_new_tokens, (int, np.integer)) or max_new_tokens < 0:
         raise ValueError(f"max_new_tokens must be a whole number >= 0, not {max_new_tokens!r}")
-    _check_sampling(temperature, top_k)
+    _check_sampling(temperature, top_k, top_p)
     rng = check_rng(rng)
     ids = ids.tolist()
     all_logits = _cached_logits(model, ids) if use_cache else _logits(model, ids)
     for _, logits in zip(range(max_new_tokens), all_logits):
-        ids.append(sample(next_token_probs(logits, temperature, top_k), rng))
+        ids.append(sample(next_token_probs(logits, temperature, top_k, top_p), rng))
     return ids
 
 
@@ -96,7 +110,7 @@ def _cached_logits(model, ids: list[int]) -> Iterator[np.ndarray]:
     yield from _logits(model, ids)
 
 
-def _check_sampling(temperature: float, top_k: int | None) -> None:
+def _check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
     try:
         usable = math.isfinite(temperature) and temperature >= 0
     except (TypeError, OverflowError):
@@ -104,7 +118,12 @@ def _check_sampling(temperature: float, top_k: int | None) -> None:
     if not usable:
         raise ValueError(
             f"temperature must be a number of at least 0, not {temperature!r}. 0 always takes the "
-            "likeliest token, 1 leaves the distribution as it is, more makes it flatter."
+            "most likely token, 1 leaves the distribution as it is, more makes it flatter."
         )
     if top_k is not None and (not isinstance(top_k, (int, np.integer)) or top_k < 1):
         raise ValueError(f"top_k must be a whole number of at least 1, or None, not {top_k!r}")
+    if top_p is not None and not (isinstance(top_p, Real) and 0 < top_p <= 1):
+        raise ValueError(
+            f"top_p must be a number above 0 and at most 1, or None, not {top_p!r}. 0.9 draws "
+            "from the fewest tokens that have 90 % of the probability; 1 from all."
+        )

@@ -1,6 +1,7 @@
-"""Lesson 6: temperature, top-k, and the cache that must change nothing."""
+"""Lesson 6: temperature, top-k, top-p, and the cache that must change nothing."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -66,6 +67,45 @@ def test_top_k_ties_go_to_the_lowest_ids(logits, top_k, kept):
     assert np.flatnonzero(next_token_probs(logits, 1.0, top_k)).tolist() == kept
 
 
+def loop_top_p(logits, temperature, top_k, top_p):
+    """The nucleus one token at a time, most likely first; ties go to the lowest id."""
+    probs = next_token_probs(logits, temperature, top_k)
+    kept, reached = [], 0.0
+    for token in sorted(range(len(probs)), key=lambda i: -probs[i]):
+        if reached >= top_p:
+            break
+        kept.append(token)
+        reached += probs[token]
+    return np.array([p / reached if i in kept else 0.0 for i, p in enumerate(probs)])
+
+
+@pytest.mark.parametrize("top_p", [1e-9, 0.1, 0.5, 0.9, 0.999, np.float32(0.7)])
+@pytest.mark.parametrize("temperature, top_k", [(1.0, None), (0.5, None), (3.0, 6), (1.0, 2)])
+def test_top_p_against_a_loop(temperature, top_k, top_p):
+    for seed in range(20):
+        logits = rng(seed).normal(0, 2, size=V)
+        probs = next_token_probs(logits, temperature, top_k, top_p)
+        np.testing.assert_allclose(
+            probs, loop_top_p(logits, temperature, top_k, top_p), rtol=1e-12)
+
+
+@pytest.mark.parametrize("probs, top_p, kept", [
+    ([0.2, 0.5, 0.3], 0.5, [1]), ([0.2, 0.5, 0.3], 0.51, [1, 2]), ([0.2, 0.5, 0.3], 0.8, [1, 2]),
+    ([0.2, 0.5, 0.3], 0.81, [0, 1, 2]), ([0.25] * 4, 0.5, [0, 1]), ([0.1] * 10, 0.8, list(range(8))),
+    ([0.2, 0.5, 0.3], 1e-300, [1]),
+])
+def test_the_token_that_reaches_top_p_is_the_last_one_kept(probs, top_p, kept):
+    cut = next_token_probs(np.log(probs), top_p=top_p)
+    assert np.flatnonzero(cut).tolist() == kept
+    np.testing.assert_allclose(cut[kept], np.array(probs)[kept] / np.sum(np.array(probs)[kept]))
+
+
+@pytest.mark.parametrize("top_p", [1, 1.0, None])
+def test_top_p_of_one_keeps_even_the_least_likely(top_p):
+    logits = [0.0, -40.0, -80.0]
+    np.testing.assert_array_equal(next_token_probs(logits, top_p=top_p), next_token_probs(logits))
+
+
 @pytest.mark.parametrize("temperature", [0, 0.0, -0.0])
 @pytest.mark.parametrize("logits, best", [
     ([1.0, 3.0, 2.0], 1), ([2.0, 2.0, 2.0], 0), ([0.0, 5.0, 5.0], 1), ([-1e300, -1e308, -5.0], 2),
@@ -74,6 +114,7 @@ def test_temperature_zero_is_greedy(logits, best, temperature):
     expected = np.eye(3)[best]
     np.testing.assert_array_equal(next_token_probs(logits, temperature), expected)
     np.testing.assert_array_equal(next_token_probs(logits, temperature, top_k=2), expected)
+    np.testing.assert_array_equal(next_token_probs(logits, temperature, top_p=0.9), expected)
 
 
 @pytest.mark.parametrize("temperature", [1e-300, 5e-324, 1e-10])
@@ -131,6 +172,14 @@ def test_a_top_k_that_cannot_be(top_k):
     for use in (lambda: next_token_probs([1.0, 2.0], 1.0, top_k),
                 lambda: generate(model_of(), [0], 0, 1.0, top_k)):
         with pytest.raises(ValueError, match="top_k must be"):
+            use()
+
+
+@pytest.mark.parametrize("top_p", [0, -0.1, 1.0001, 90, "a", "0.9", math.nan, math.inf, [1], 1j])
+def test_a_top_p_that_cannot_be(top_p):
+    for use in (lambda: next_token_probs([1.0, 2.0], top_p=top_p),
+                lambda: generate(model_of(), [0], 0, top_p=top_p)):
+        with pytest.raises(ValueError, match=f"top_p must be .* not {re.escape(repr(top_p))}"):
             use()
 
 
@@ -233,6 +282,13 @@ def test_top_k_above_the_vocabulary_is_all():
             model_of(), [2], 15, rng=rng(4))
 
 
+def test_generate_draws_from_the_nucleus_only():
+    logits = np.log([0.05, 0.4, 0.15, 0.3, 0.1])
+    drawn = generate(Fixed(logits), [0], 500, top_p=0.7, rng=rng(), use_cache=False)[1:]
+    assert set(drawn) == {1, 3}
+    assert generate(model_of(), [2], 15, top_p=1e-6, rng=rng()) == generate(model_of(), [2], 15, 0)
+
+
 def test_no_gradient_is_kept():
     model = model_of()
     generate(model, [1], 3 * T_MAX, rng=rng())
@@ -259,7 +315,7 @@ def test_the_cache_changes_nothing(start_len, heads, layers):
     model = Recorder(V, 8, heads, layers, T_MAX, rng=rng())
     model.head.weight.data *= 20
     start = rng(7).integers(0, V, size=start_len).tolist()
-    for seed, options in enumerate([{}, {"temperature": 0.5}, {"top_k": 3}, {"temperature": 0}]):
+    for seed, options in enumerate([{}, {"temperature": 0.5}, {"top_k": 3}, {"top_p": 0.6}, {"temperature": 0}]):
         texts, logits = [], []
         for use_cache in (True, False):
             model.last.clear()
