@@ -67,6 +67,11 @@ COMMANDS = {
         release.release, "[--out FILE]",
         "for teachers: pack what students get, without solutions and hidden tests",
     ),
+    "table": Command(
+        slides.show_table, "[NAME]",
+        "for maintainers: count each lesson's minutes, words, pictures, exercises and slides, and say\n"
+        "what is beyond its limit (with a name: by section)",
+    ),
     "problems": Command(
         sets.make_problems, "[--check] [NAME]...",
         "for maintainers: make notebooks/problems/ from notebooks/solutions/, without solutions\n"

@@ -1,4 +1,4 @@
-"""Makes slides of the lessons: one HTML file each, and a PDF to hand out."""
+"""Makes slides of the lessons: one HTML file each, and a PDF to hand out; counts the lessons."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from tools.launcher import my_work
 from tools.launcher.environment import prepare
 from tools.launcher.project import Project, UserError, python_name, say
 from tools.launcher.browser import find_browser
+from tools.teaching import lesson_table  # standard library only
 
 
 def make_slides(project: Project, arguments: list[str]) -> int:
@@ -43,6 +44,15 @@ def lessons(project: Project, names: list[str]) -> list[Path]:
     if names:
         return [project.notebooks / my_work.find_name(project, name) for name in names]
     return [path for path in my_work.student_notebooks(project) if path.parent == project.notebooks]
+
+
+def show_table(project: Project, arguments: list[str]) -> int:
+    """``table [NAME]``: what each lesson asks of a reader; 1 if one is beyond a limit."""
+    if unknown := [word for word in arguments if word.startswith("-")]:
+        raise UserError(
+            f"table has no option {unknown[0]!r}.", f"{python_name()} start.py table 03"
+        )
+    return 1 if lesson_table.show_table(lessons(project, arguments)) else 0
 
 
 def browser_for_pdf() -> str:
