@@ -10,13 +10,18 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogFormatter, LogFormatterMathtext
+from PIL import Image
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#6b6b6b"
 COLOURS = [BLUE, ORANGE, "#009e73", "#cc79a7", "#7a5195", "#56b4e9"]  # after Okabe and Ito (2008)
@@ -32,23 +37,36 @@ STYLE = {
     "axes.edgecolor": "#333333",
     **dict.fromkeys(["text.color", "axes.labelcolor", "xtick.color", "ytick.color"], "#1a1a1a"),
     **dict.fromkeys(["axes.spines.top", "axes.spines.right"], False),
+    **dict.fromkeys(["text.parse_math", "text.usetex"], False),  # a text is never a formula
     "lines.linewidth": 2.2,
     **{"legend.framealpha": 0.85, "legend.edgecolor": "white"},  # readable on top of lines
 }
 _VISIBLE = {"\n": "↵", " ": "␣", "\t": "⇥"}
+_NO_GLYPH = r"Glyph \d+ |Matplotlib currently does not support "
 
 
 def visible(text: str) -> str:
-    """The text with newlines as ↵, spaces as ␣ and tabs as ⇥, so that a label can be seen."""
-    return "".join(_VISIBLE.get(char, char) for char in text)
+    """The text as it can be seen in a label: newlines as ↵, spaces as ␣, tabs as ⇥, other signs
+    without a picture as □, and an accent without a letter over a ring."""
+    shown = [_VISIBLE.get(char, char if char.isprintable() else "□") for char in text]
+    return ("◌" if "\u0300" <= text[:1] < "\u0370" else "") + "".join(shown)
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in the house style: matplotlib's own defaults and ours, whatever a matplotlibrc says."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        yield
 
 
 def new_figure(width: float = 7.0, height: float = 4.0, columns: int = 1) -> tuple[Figure, list]:
     """An empty figure in the house style, in inches, and its list of axes side by side.
 
-    Draw under `with mpl.rc_context(STYLE)` if you add titles and labels of your own.
+    Draw under `with style():` if you add titles and labels of your own.
     """
-    with mpl.rc_context(STYLE):
+    with style():
         fig = Figure(figsize=(width, height), layout="constrained")
         return fig, list(fig.subplots(1, columns, squeeze=False)[0])
 
@@ -65,25 +83,66 @@ def show(fig: Figure, alt: str, caption: str | None = None) -> None:
             'picture: what is drawn, and what one should notice, such as "Loss against training '
             'step: it falls from 3.3 to 2.1 and then stays level."'
         )
+    alt = " ".join(alt.split())
+    below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    display_picture(
+        fig, alt, f'<figure style="margin: 0.5em 0">{{}}{below}</figure>',
+        plain=f"[picture] {alt}" + (f"\n{caption}" if caption else ""),
+    )
+
+
+def display_picture(fig: Figure, alt: str, page: str, plain: str) -> None:
+    """Display `fig` in each form that somebody reads: in the HTML `page`, where `{}` stands for
+    the picture with its `alt` text, as `plain` text, and as the PNG that LaTeX and Markdown take.
+    """
     from IPython.display import display
 
-    alt = " ".join(alt.split())
     data = base64.b64encode(to_png(fig)).decode("ascii")
-    below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
-    page = (
-        f'<figure style="margin: 0.5em 0"><img alt="{html.escape(alt)}" '
-        f'src="data:image/png;base64,{data}" style="max-width: 100%; height: auto">{below}</figure>'
+    picture = (
+        f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}" '
+        'style="max-width: 100%; height: auto">'
     )
-    plain = f"[picture] {alt}" + (f"\n{caption}" if caption else "")
-    display({"text/html": page, "text/plain": plain}, raw=True)
+    page = page.replace("{}", picture, 1)
+    display({"text/html": page, "image/png": data, "text/plain": plain}, raw=True)
 
 
 def to_png(fig: Figure, dpi: int = 110) -> bytes:
-    """The figure as PNG; the same figure, drawn anew, gives the same bytes."""
-    buffer = io.BytesIO()
-    with mpl.rc_context(STYLE):
-        fig.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, **CARD)
+    """The figure as PNG; the same figure, drawn again, gives the same bytes.
+
+    A letter that the font lacks is a box. 256 colours are enough: they are chosen for each picture,
+    and a notebook stays a third as large.
+    """
+    drawn, buffer = io.BytesIO(), io.BytesIO()
+    with style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", _NO_GLYPH, UserWarning)
+        for axis in fig.findobj(Axis):
+            _plain_numbers(axis)
+        fig.savefig(drawn, format="png", dpi=dpi, **CARD)
+    colours = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    colours.save(buffer, format="png", optimize=True)
     return buffer.getvalue()
+
+
+class _PlainLog(LogFormatter):
+    """Numbers at a logarithmic axis without matplotlib's formulas: 0.01, 1000, 10⁻⁸."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        if not super().__call__(x, pos):  # this tick has no number
+            return ""
+        digits, e, power = f"{x:g}".partition("e")
+        if not e:
+            return digits
+        raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+        return f"10{raised}" if digits == "1" else f"{digits}·10{raised}"
+
+
+def _plain_numbers(axis: Axis) -> None:
+    for of, replace in [
+        (axis.get_major_formatter(), axis.set_major_formatter),
+        (axis.get_minor_formatter(), axis.set_minor_formatter),
+    ]:
+        if isinstance(of, LogFormatterMathtext):
+            replace(_PlainLog(labelOnlyBase=of.labelOnlyBase))
 
 
 # ---- heat maps ----------------------------------------------------------------------------------
@@ -145,7 +204,7 @@ def panels(
     cell = min(0.62, tallest / max(rows, columns), room / (columns * len(cells)))
     width = len(cells) * max(2.2, columns * cell) + WIDEST - room
     fig, axes = new_figure(width, max(2.2, rows * cell) + 1.2, len(cells))
-    with mpl.rc_context(STYLE):
+    with style():
         if title:
             fig.suptitle(title, weight="bold")
         for i, (ax, values, each) in enumerate(zip(axes, cells, maps)):
@@ -219,10 +278,10 @@ def bars(
     fig, (ax,) = new_figure(min(12.0, max(5.0, 1.5 + 0.34 * len(labels))), 3.8)
     place, width = np.arange(len(labels)), 0.8 if second is None else 0.4
     shift = 0.0 if second is None else 0.2
-    with mpl.rc_context(STYLE):
-        drawn = ax.bar(place - shift, values, width, color=BLUE, label=names[0])
+    with style():
+        drawn = ax.bar(place - shift, values, width, color=BLUE, label=_legible(names[0]))
         if second is not None:
-            ax.bar(place + shift, second, width, label=names[1], **ORANGE_BAR)
+            ax.bar(place + shift, second, width, label=_legible(names[1]), **ORANGE_BAR)
             ax.legend()
         for i in np.atleast_1d([] if highlight is None else highlight).astype(int):
             drawn[i].set(**ORANGE_BAR)
@@ -245,7 +304,7 @@ def curves(
     """`{name: (x, y)}` as lines that differ in colour and in dashes; horizontal lines for
     `reference_lines`, `{name: y}`."""
     fig, (ax,) = new_figure()
-    with mpl.rc_context(STYLE):
+    with style():
         for i, (name, (x, y)) in enumerate(lines.items()):
             _line(ax, name, x, y, i, marker="o" if markers else None)
         _finish_curves(ax, title, xlabel, ylabel, reference_lines or {})
@@ -266,7 +325,7 @@ def loss_curve(
     """A `History`: training loss per step (faint) and smoothed, validation loss, and horizontal
     lines for `references`, for instance `{"bigram": 2.5, "entropy": 1.1}`."""
     fig, (ax,) = new_figure()
-    with mpl.rc_context(STYLE):
+    with style():
         steps, loss = _pair("training loss", history.steps, history.train_loss)
         ax.plot(steps, loss, color=BLUE, alpha=0.25, linewidth=1.0)
         _line(ax, "training (smoothed)", steps, smooth(loss), 0)
@@ -298,13 +357,19 @@ def _pair(name: str, x: Sequence[float], y: Sequence[float]) -> tuple[np.ndarray
 def _line(ax: Axes, name: str, x, y, i: int, marker: str | None = None) -> None:
     x, y = _pair(name, x, y)
     colour, dashes = COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)]
-    ax.plot(x, y, color=colour, linestyle=dashes, marker=marker, label=name)
+    ax.plot(x, y, color=colour, linestyle=dashes, marker=marker, label=_legible(name))
+
+
+def _legible(name: object) -> str:
+    """A name for the legend, which leaves out those that begin with an underscore."""
+    return f" {name}" if str(name).startswith("_") else str(name)
 
 
 def _finish_curves(ax: Axes, title: str, xlabel: str, ylabel: str, references: Mapping) -> None:
     for i, (name, value) in enumerate(references.items()):
         dashes = DASHES[(i + 2) % len(DASHES)]
-        ax.axhline(value, color=GREY, linestyle=dashes, linewidth=1.6, label=f"{name}: {value:.2f}")
+        label = _legible(f"{name}: {value:.2f}")
+        ax.axhline(value, color=GREY, linestyle=dashes, linewidth=1.6, label=label)
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
     ax.grid(axis="y", color="#e3e3e3")
     if ax.get_legend_handles_labels()[0]:

@@ -1,5 +1,6 @@
 """Pictures: what is drawn, what is said about it, and what is refused."""
 
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -47,10 +48,11 @@ def test_show_gives_html_with_alt_text_and_caption_and_a_plain_form(shown):
     fig = plots.heatmap(np.eye(2), **NAMES)
     assert plots.show(fig, 'Loss < 2 & "falling"\n  to the end', "Figure <1>") is None
     (data, raw), = shown
-    assert raw and set(data) == {"text/html", "text/plain"}
+    assert raw and set(data) == {"text/html", "image/png", "text/plain"}
     page = data["text/html"]
+    assert f'src="data:image/png;base64,{data["image/png"]}"' in page
     assert 'alt="Loss &lt; 2 &amp; &quot;falling&quot; to the end"' in page
-    assert 'src="data:image/png;base64,iVBOR' in page and "max-width: 100%" in page
+    assert data["image/png"].startswith("iVBOR") and "max-width: 100%" in page
     assert "<figcaption>Figure &lt;1&gt;</figcaption>" in page
     assert data["text/plain"] == '[picture] Loss < 2 & "falling" to the end\nFigure <1>'
 
@@ -117,6 +119,113 @@ def test_lines_differ_in_more_than_colour():
     drawn = plots.curves(lines, **NAMES).axes[0].get_lines()
     assert len({line.get_color() for line in drawn}) == 6
     assert len({str(line._dash_pattern) for line in drawn}) == 6
+
+
+# ---- whatever the text, whatever the settings ---------------------------------------------------
+
+TEXTS = ["$", "$$", "$a $b", r"cp $SRC_$2", r"\$5 or \frac{1}", "_x", "50 %", "{}", "猫は", "שלום",
+         "a\0b", "e\u0301", "🙂"]  # fmt: skip
+
+
+def pictures_of(text: str) -> dict[str, Figure]:
+    """A picture of each kind with the text wherever a reader's text may be."""
+    one = {"matrix": np.eye(2), "title": text, "row_labels": [text] * 2, "col_labels": [text] * 2}
+    words = {"title": text, "xlabel": text, "ylabel": text}
+    return {
+        "panels": plots.panels([one], xlabel=text, ylabel=text, title=text, colorbar_label=text),
+        "bars": plots.bars([text, "b"], [1, 2], second=[2, 1], names=(text, "b"), **words),
+        "curves": plots.curves({text: ([1, 2], [3, 4])}, reference_lines={text: 2.0}, **words),
+        "loss": plots.loss_curve(HISTORY, {text: 2.0}, title=text, ylabel=text),
+    }
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_is_drawn_as_it_is_and_never_as_a_formula(text):
+    for name, fig in pictures_of(text).items():
+        assert plots.to_png(fig), name
+        for drawn in fig.findobj(mpl.text.Text):
+            shown, math = drawn._preprocess_math(drawn.get_text())
+            assert (shown, math) == (drawn.get_text(), False), name
+        titles = [ax.get_title() for ax in fig.axes] + [fig.get_suptitle()]
+        assert text in titles
+    legend = pictures_of(text)["curves"].axes[0].get_legend().get_texts()
+    assert [each.get_text().strip() for each in legend] == [text, f"{text}: 2.00"]
+
+
+def test_a_dollar_sign_leaves_ink_where_it_stands():
+    def width(name):
+        fig = plots.curves({"a": ([0], [0])}, title=name, xlabel="x", ylabel="y")
+        plots.to_png(fig)
+        return fig.axes[0].title.get_window_extent().width
+
+    assert width("$a $b") > width("a b") > width("ab")
+
+
+def test_numbers_at_logarithmic_axes_are_no_formulas():
+    fig = plots.curves({"a": ([1e-9, 1e7], [0.01, 1000])}, logx=True, logy=True, **NAMES)
+    plots.to_png(fig)
+    ax = fig.axes[0]
+    labels = {t.get_text() for axis in (ax.xaxis, ax.yaxis) for t in axis.get_ticklabels()}
+    assert {"10⁻⁹", "1", "0.1", "1000"} <= labels and not any("$" in text for text in labels)
+    short = plots.curves({"a": ([1, 2], [2, 3])}, logy=True, **NAMES)  # less than a decade
+    plots.to_png(short)
+    assert "3" in {t.get_text() for t in short.axes[0].yaxis.get_ticklabels(minor=True)}
+
+
+SETTINGS = """
+text.usetex: True
+text.parse_math: True
+axes.formatter.use_mathtext: True
+savefig.dpi: 20
+savefig.transparent: True
+savefig.bbox: standard
+savefig.facecolor: red
+figure.facecolor: black
+axes.facecolor: black
+axes.grid: True
+axes.labelsize: 40
+axes.titlelocation: left
+font.family: monospace
+image.cmap: jet
+image.origin: lower
+image.interpolation: bicubic
+lines.marker: x
+xtick.labelsize: 3
+xtick.direction: in
+axes.prop_cycle: cycler('color', ['ff0000'])
+hatch.color: red
+"""
+
+
+def test_a_users_matplotlibrc_changes_nothing(tmp_path):
+    code = """
+import hashlib, sys
+import numpy as np
+from minigpt_helpers import load_pretrained, plots
+from minigpt_helpers.widgets import BlockBench, GraphExplorer, TemperatureExplorer
+words = {"title": "t", "xlabel": "x", "ylabel": "y"}
+model, tokenizer = load_pretrained()
+figures = [
+    plots.heatmap(np.eye(2), "ab", "ab", **words),
+    plots.bars("ab", [1, 2], highlight=1, **words),
+    plots.curves({"a": ([1, 2], [1, 100])}, logy=True, reference_lines={"b": 3}, **words),
+    GraphExplorer("a*b", a=1.0, b=2.0).still()[0],
+    BlockBench().still()[0],
+    TemperatureExplorer(model, tokenizer, "the ").still()[0],
+]
+print([hashlib.sha256(plots.to_png(figure)).hexdigest() for figure in figures])
+"""
+    printed = []
+    for settings in ("", SETTINGS):
+        (tmp_path / "matplotlibrc").write_text(settings)
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=os.environ | {
+                "MATPLOTLIBRC": str(tmp_path / "matplotlibrc"), "MPLCONFIGDIR": str(tmp_path)
+            }, check=True, timeout=120, capture_output=True, text=True,
+        )
+        printed.append(done.stdout)
+    assert printed[0] == printed[1]
 
 
 # ---- heat maps ----------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import warnings
 import nbformat
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from nbclient import NotebookClient
 
 from minigpt_helpers import widgets
@@ -151,25 +152,68 @@ def test_the_end_of_a_text_is_kept_where_asked_and_any_character_without_a_vocab
     assert check_text("abcdé", known=None, limit=2, keep="last")[0] == "dé"
 
 
-def test_a_cell_shows_a_picture_with_alt_text_and_the_live_view(monkeypatch):
+@pytest.fixture
+def shown(monkeypatch):
+    """What a cell shows, one after the other."""
     shown = []
-    monkeypatch.setattr(_base, "display", lambda data, **kwargs: shown.append((data, kwargs)))
+    for where in ("IPython.display.display", "minigpt_helpers.widgets._base.display"):
+        monkeypatch.setattr(where, lambda data, **kwargs: shown.append(data))
+    return shown
+
+
+def test_a_cell_shows_a_picture_with_alt_text_and_the_live_view(shown):
     Plain()._ipython_display_()
-    (picture, _), (live, _) = shown
+    picture, live = shown
+    assert picture["text/html"].startswith('<div class="minigpt-still"><img alt="An empty picture, ')
     assert 'alt="An empty picture, &quot;quoted&quot;."' in picture["text/html"]
-    assert 'src="data:image/png;base64,' in picture["text/html"]
+    assert f'src="data:image/png;base64,{picture["image/png"]}"' in picture["text/html"]
     assert picture["text/plain"] == 'An empty picture, "quoted".'
     assert "application/vnd.jupyter.widget-view+json" in live
     assert live["text/plain"] == repr(Plain()), "the same for every object"
 
 
-def test_a_widget_that_starts_from_bad_text_shows_the_reason_as_its_picture(monkeypatch):
-    shown = []
-    monkeypatch.setattr(_base, "display", lambda data, **kwargs: shown.append(data))
+def test_a_widget_that_starts_from_bad_text_shows_the_reason_as_its_picture(shown):
     plain = Plain()
     plain.problem = "The text is empty."
     plain._ipython_display_()
     assert shown[0]["text/plain"] == "The text is empty." and len(shown) == 2
+
+
+CHINESE = "".join(map(chr, range(0x4E00, 0x4E00 + 3000)))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("make", NEED_A_MODEL)
+@pytest.mark.parametrize("text", [CHINESE[:8], "?"])
+def test_a_large_alphabet_is_cut_in_messages_and_its_letters_are_boxes(make, text, shown):
+    tokenizer = CharTokenizer(CHINESE)
+    widget = make(MiniGPT(len(CHINESE), 4, 1, 1, 8, rng=np.random.default_rng(0)), tokenizer, text)
+    assert bool(widget.problem) == (text == "?")
+    widget._ipython_display_()
+    alt = shown[0]["text/plain"]
+    assert len(alt) < 400 and len(widget.problem) < 300
+    if widget.problem:
+        assert f'"?" (position 0). It knows: {CHINESE[:100]} … (3,000 characters)' in widget.problem
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("make", NEED_A_MODEL)
+@pytest.mark.parametrize("text", ["$$", "$a $b", "cp $SRC_$2", r"\$x^{"])
+def test_a_text_is_no_formula(make, text):
+    tokenizer = CharTokenizer.from_text(text)
+    model = MiniGPT(tokenizer.vocab_size, 4, 1, 1, 16, rng=np.random.default_rng(0))
+    figure, alt = make(model, tokenizer, text).still()
+    assert to_png(figure) and repr(text[:8])[:-1] in alt
+    texts = [drawn.get_text() for drawn in figure.findobj(Text)]
+    assert "$" in texts or any(repr(text) in title for title in texts)
+
+
+def test_a_long_prompt_is_cut_in_the_title_and_whole_in_words():
+    prompt = "abc" * 40
+    model = MiniGPT(3, 4, 1, 1, 128, rng=np.random.default_rng(0))
+    figure, alt = widgets.TemperatureExplorer(model, ABC, prompt).still()
+    assert repr(prompt) in alt
+    assert figure.axes[0].get_title() == f"next character after …{prompt[-39:]}'"
 
 
 @pytest.mark.parametrize("name", widgets.__all__)
@@ -197,7 +241,7 @@ def test_a_notebook_with_widgets_passes_strict_nbval(tmp_path, pytestconfig):
     NotebookClient(notebook, timeout=60, store_widget_state=False).execute()
     view = "application/vnd.jupyter.widget-view+json"
     shown = [[set(output.data) for output in cell.outputs] for cell in notebook.cells[1:]]
-    assert shown == [[{"text/html", "text/plain"}, {view, "text/plain"}]] * len(CELLS)
+    assert shown == [[{"text/html", "image/png", "text/plain"}, {view, "text/plain"}]] * len(CELLS)
     nbformat.write(notebook, tmp_path / "widgets.ipynb")
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     done = subprocess.run(

@@ -12,8 +12,7 @@ import pytest
 from widget_grids import DRIVER, Grid
 
 from minigpt_helpers import CharTokenizer
-from minigpt_helpers.plots import to_png
-from minigpt_helpers.widgets._base import sign
+from minigpt_helpers.plots import to_png, visible
 from minigpt_helpers.widgets.token_explorer import (
     LONGEST,
     TokenExplorer,
@@ -66,10 +65,10 @@ def test_sentences():
 
 
 def test_every_character_can_be_seen():
-    assert [sign(char) for char in " \n\t"] == ["␣", "↵", "⇥"]
-    assert sign("a") == "a" and sign("🙂") == "🙂"
-    assert sign("\u00a0") == sign("\u200b") == sign("\0") == "□"
-    assert sign("\u0301") == "\u25cc\u0301"
+    assert [visible(char) for char in " \n\t"] == ["␣", "↵", "⇥"]
+    assert visible("a") == "a" and visible("🙂") == "🙂"
+    assert visible("\u00a0") == visible("\u200b") == visible("\0") == "□"
+    assert visible("\u0301") == "\u25cc\u0301"
 
 
 def test_the_widget_starts_with_the_text_and_follows_it():
@@ -138,7 +137,7 @@ def grids() -> list[Grid]:
             TokenExplorer, "roundTripInWords",
             [([p], round_trip_in_words(s)) for p, s in zip(plain, states)],
         ),
-        Grid(TokenExplorer, "glyph", [([char], sign(char)) for char in letters]),
+        Grid(TokenExplorer, "glyph", [([char], visible(char)) for char in letters]),
     ]
 
 

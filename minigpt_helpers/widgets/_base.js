@@ -5,8 +5,8 @@
 const GLYPHS = { " ": "␣", "\n": "↵", "\t": "⇥" };
 const SPOKEN = { " ": "space", "\n": "line break", "\t": "tab" };
 
-// What is shown for a character: itself, or something that can be seen. The same as `sign` in
-// _base.py.
+// What is shown for a character: itself, or something that can be seen. The same as `visible` in
+// plots.py.
 export function glyph(character) {
   if (/[\u0300-\u036f]/.test(character)) return `\u25cc${character}`;
   return GLYPHS[character] ?? (/[\p{C}\p{Z}]/u.test(character) ? "\u25a1" : character);

@@ -18,11 +18,10 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import re
+import textwrap
 from functools import cache
-from html import escape
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +30,7 @@ import anywidget
 import traitlets
 from IPython.display import display
 
-from minigpt_helpers.plots import STYLE, new_figure, to_png, visible
+from minigpt_helpers.plots import display_picture, new_figure, style, visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,26 +101,11 @@ def in_words(character: str) -> str:
     return SPOKEN.get(character, f'"{character}"')
 
 
-COMBINING = range(0x300, 0x370)  # accents without a letter: they need a circle to stand on
-
-
-def sign(char: str) -> str:
-    """What is shown for a character: itself, or something that can be seen."""
-    if ord(char) in COMBINING:
-        return "\u25cc" + char
-    return visible(char) if visible(char) != char or char.isprintable() else "\u25a1"
-
-
-@cache
-def _in_the_font() -> frozenset[int]:
-    from matplotlib.font_manager import findfont, get_font
-
-    return frozenset(get_font(findfont(STYLE["font.family"])).get_charmap())
-
-
-def drawn_sign(char: str) -> str:
-    """The `sign` of a character in a still picture: a box where its font has no such letter."""
-    return sign(char) if _in_the_font().issuperset(map(ord, sign(char))) else sign("\0")
+def shortened(text: str, longest: int) -> str:
+    """The text, or its first `longest` characters and how many there are: for messages."""
+    if len(text) <= longest:
+        return text
+    return f"{text[:longest]} … ({len(text):,} characters)"
 
 
 def check_model(model: object, tokenizer: object) -> None:
@@ -161,7 +145,7 @@ def check_text(
         if known is not None and character not in known:
             return "", (
                 f"The model has never seen {in_words(character)} (position {position}). "
-                f"It knows: {visible(''.join(known))}"
+                f"It knows: {shortened(visible(''.join(known)), 100)}"
             ), ""
     if len(text) <= limit:
         return text, "", ""
@@ -197,7 +181,7 @@ class TeachingWidget(anywidget.AnyWidget):
 
     def _ipython_display_(self) -> None:
         figure, alt = problem_picture(self.problem) if self.problem else self.still()
-        display({"text/html": still_html(figure, alt), "text/plain": alt}, raw=True)
+        display_picture(figure, alt, STILL, plain=alt)
         data, metadata = self._repr_mimebundle_()
         display(data, metadata=metadata, raw=True)
 
@@ -205,16 +189,16 @@ class TeachingWidget(anywidget.AnyWidget):
 def problem_picture(problem: str) -> tuple[Figure, str]:
     """What stands in the place of the picture when the constructor's own text cannot be used."""
     figure, (axes,) = new_figure(9, 1.2)
-    axes.axis("off")
-    axes.text(0.5, 0.5, problem, ha="center", va="center", fontsize=14, wrap=True)
+    figure.set_layout_engine("none")  # a long word may be wider than the axes
+    with style():
+        axes.axis("off")
+        lines = textwrap.fill(problem, 70, break_on_hyphens=False)
+        axes.text(0.5, 0.5, lines, ha="center", va="center", fontsize=14)
     return figure, problem
 
 
-def still_html(figure: Figure, alt: str) -> str:
-    """`figure` as an inline PNG with alt text, in the class that the style sheet hides."""
-    data = base64.b64encode(to_png(figure)).decode("ascii")
-    return (
-        f'<div class="minigpt-still"><img alt="{escape(alt)}" style="max-width: 100%" '
-        f'src="data:image/png;base64,{data}">'
-        "<p>This picture is the widget's first state. Run the cell to operate it.</p></div>"
-    )
+# In the class that the style sheet hides while the live view is in the page.
+STILL = (
+    '<div class="minigpt-still">{}'
+    "<p>This picture is the widget's first state. Run the cell to operate it.</p></div>"
+)

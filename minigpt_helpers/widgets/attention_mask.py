@@ -15,7 +15,6 @@ from minigpt_helpers.widgets._base import (
     check_model,
     check_seed,
     check_text,
-    drawn_sign,
     in_range,
     in_words,
     style_sheet,
@@ -182,8 +181,7 @@ def draw_maps(
 ) -> tuple[Figure, str]:
     """The three maps of `mask_state` side by side and the alt text that describes them."""
     future = np.isinf(state["masked"])
-    drawn = [drawn_sign(token) for token in tokens]
-    labels = {"row_labels": drawn, "col_labels": drawn}
+    labels = {"row_labels": tokens, "col_labels": tokens}
     few = len(tokens) <= 8
     score_look = {**labels, "numbers": few and ".1f"}
     scores, masked = (np.round(state[name], 1) + 0.0 for name in ("scores", "masked"))

@@ -13,7 +13,6 @@ from minigpt_helpers.widgets._base import (
     bundle,
     check_model,
     check_text,
-    drawn_sign,
     in_range,
     style_sheet,
 )
@@ -101,9 +100,8 @@ class AttentionViewer(TeachingWidget):
     def still(self) -> tuple[Figure, str]:
         """The map in its present state, and the same in words."""
         state, place = self.state(), f"layer {self.layer}, head {self.head}"
-        drawn = [drawn_sign(token) for token in self.tokens]
         figure = heatmap(
-            state["map"], drawn, drawn, title=f"attention, {place}",
+            state["map"], self.tokens, self.tokens, title=f"attention, {place}",
             xlabel="key: the character looked at", ylabel="query: the one that looks",
             mask=np.triu(np.ones_like(state["map"], dtype=bool), k=1), vmin=0, vmax=1,
             colorbar_label="weight",

@@ -14,7 +14,6 @@ from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
 import traitlets
 from matplotlib.patheffects import withStroke
@@ -24,7 +23,7 @@ from minigpt_helpers.corpora import load_corpus
 from minigpt_helpers.functional import cross_entropy_loss
 from minigpt_helpers.generation import generate
 from minigpt_helpers.nn import MiniGPT, Module
-from minigpt_helpers.plots import BLUE, DASHES, GREY, STYLE, WIDEST, new_figure
+from minigpt_helpers.plots import BLUE, DASHES, GREY, WIDEST, new_figure, style
 from minigpt_helpers.text import CharTokenizer, get_batch, train_val_split
 from minigpt_helpers.training import AdamW, cosine_schedule, train
 from minigpt_helpers.widgets._base import HERE, TeachingWidget, bundle, style_sheet
@@ -272,15 +271,15 @@ class BlockBench(TeachingWidget):
     def still(self) -> tuple[Figure, str]:
         state = self.state()
         figure, axes = new_figure(WIDEST, 4.2, columns=3)
-        with mpl.rc_context(STYLE):
+        with style():
             for ax, (name, title, xlabel, ylabel) in zip(axes, CHARTS):
                 own, whole = state[name], state["whole"][name]
                 steps = self.results["every"] if name == "curve" else 1
                 first = 0 if name == "activations" else 1
                 x = steps * np.arange(first, first + len(own))
-                style = {"marker": None if name == "curve" else "o"}
-                ax.plot(x, whole, color=GREY, linestyle=DASHES[1], label="whole model", **style)
-                ax.plot(x, own, color=BLUE, label="these parts", **style)
+                look = {"marker": None if name == "curve" else "o"}
+                ax.plot(x, whole, color=GREY, linestyle=DASHES[1], label="whole model", **look)
+                ax.plot(x, own, color=BLUE, label="these parts", **look)
                 ax.set(title=title, xlabel=xlabel, ylabel=ylabel, ylim=self.axes[name])
                 ax.set_yscale("linear" if name == "curve" else "log")
                 ax.grid(axis="y", color="#e3e3e3")

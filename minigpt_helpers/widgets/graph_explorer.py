@@ -215,14 +215,14 @@ def draw_graph(graph: dict, step: int) -> tuple[Figure, str]:
     """The graph of `graph_state` at one step as a figure, and the alt text that describes it."""
     import matplotlib as mpl
 
-    from minigpt_helpers.plots import BLUE, ORANGE, STYLE, new_figure
+    from minigpt_helpers.plots import BLUE, ORANGE, new_figure, style
 
     nodes, now = graph["nodes"], graph["steps"][step]
     columns = 1 + max(node["column"] for node in nodes)
     rows = [node["row"] for node in nodes]
     height = max(rows) - min(rows) + 1
     figure, (axes,) = new_figure(1.85 * columns + 0.4, 1.05 * height + 0.9)
-    with mpl.rc_context(STYLE):
+    with style():
         axes.set_axis_off()
         axes.set_xlim(-0.5, columns - 0.5)
         axes.set_ylim(max(rows) + 0.5, min(rows) - 0.5)

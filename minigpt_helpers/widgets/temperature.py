@@ -17,7 +17,6 @@ from minigpt_helpers.widgets._base import (
     check_model,
     check_seed,
     check_text,
-    drawn_sign,
     in_range,
     in_words,
     style_sheet,
@@ -150,10 +149,9 @@ class TemperatureExplorer(TeachingWidget):
         if others:
             labels, values = [*labels, "rest"], [*values, float(state["probs"][others].sum())]
         prompt = repr(self.prompt)
-        title = "".join(c if c == " " else drawn_sign(c) for c in prompt)
-        drawn = [drawn_sign(label) if len(label) == 1 else label for label in labels]
+        seen = prompt if len(prompt) <= 40 else f"…{prompt[-40:]}"  # what fits over the bars
         figure = bars(
-            drawn, values, highlight=0, title=f"next character after {title}",
+            labels, values, highlight=0, title=f"next character after {seen}",
             xlabel="character, in the order of the logits", ylabel="probability",
         )
         figure.axes[0].set_ylim(0, 1)

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import traitlets
 
-from minigpt_helpers.plots import HEAT, ORANGE, STYLE, WIDEST, new_figure
+from minigpt_helpers.plots import HEAT, ORANGE, WIDEST, new_figure, style, visible
 from minigpt_helpers.widgets._base import (
     TeachingWidget,
     bundle,
     check_text,
-    drawn_sign,
     in_range,
     in_words,
     style_sheet,
@@ -120,7 +119,7 @@ def draw_tokens(
     rows = max(1, -(-len(text) // per_row))
     columns = min(per_row, max(10, len(text)))  # a short text in large boxes
     scale = per_row / columns
-    with mpl.rc_context(STYLE):
+    with style():
         figure, (axes,) = new_figure(WIDEST, 0.6 + 0.75 * scale * rows)
         for i, (char, token_id) in enumerate(zip(text, ids, strict=True)):
             x, y = i % per_row, i // per_row
@@ -131,8 +130,8 @@ def draw_tokens(
             axes.add_patch(mpl.patches.Rectangle((x, y), 0.92, 0.9, **look))
             dark = known and 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
             ink = {"color": "white" if dark else "#1a1a1a", "ha": "center", "va": "center"}
-            sign, number = drawn_sign(char), str(token_id) if known else "?"
-            axes.text(x + 0.46, y + 0.3, sign, fontsize=17 * scale, parse_math=False, **ink)
+            number = str(token_id) if known else "?"
+            axes.text(x + 0.46, y + 0.3, visible(char), fontsize=17 * scale, **ink)
             axes.text(x + 0.46, y + 0.68, number, fontsize=13 * scale, **ink)
         axes.set(xlim=(-0.1, columns), ylim=(rows + 0.02, -0.1))
         axes.axis("off")

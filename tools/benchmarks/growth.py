@@ -9,13 +9,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 
-import matplotlib as mpl
 import numpy as np
 
 from tools.benchmarks.report import Options, mb, ms, progress, table
 from tools.benchmarks.sizes import SIZES, Size
 from tools.benchmarks.turns import Worker, summary, take_turns
-from minigpt_helpers.plots import COLOURS, DASHES, STYLE, new_figure, to_png
+from minigpt_helpers.plots import COLOURS, DASHES, new_figure, style, to_png
 
 FIXED = SIZES["nanogpt"]
 VALUES = {
@@ -63,7 +62,7 @@ def slope(values: list[int], measured: list[float]) -> float:
 
 
 def picture(growth: dict):
-    with mpl.rc_context(STYLE):
+    with style():
         fig, axes = new_figure(11, 4.5, columns=2)
         panels = [("seconds", 1e3, "time of a step (ms)"), ("bytes", 1e-6, "peak memory (MB)")]
         for ax, (what, factor, label) in zip(axes, panels):

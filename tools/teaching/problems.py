@@ -44,7 +44,7 @@ BEFORE_HIDING = [LockCells, ClearSolutions, ClearOutput, CheckCellMetadata, Comp
 HIDING = [ClearHiddenTests, ClearMarkScheme, ComputeChecksums, CheckCellMetadata]
 
 MARKS = re.compile(r"(BEGIN|END) (SOLUTION|HIDDEN TESTS|MARK SCHEME)")
-PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=\s]+")
+PICTURE = re.compile(r'(data:image/png;base64,|"image/png": ")(?:[A-Za-z0-9+/=\s]|\\n)+')
 LEAST = 12  # characters without blanks: a shorter line (`return x`) gives nothing away
 
 
@@ -151,7 +151,7 @@ def comparable(path: Path) -> dict:
     notebook = json.loads(path.read_text(encoding="utf-8"))
     notebook["metadata"].get("language_info", {}).pop("version", None)
     text = json.dumps(notebook, sort_keys=True)
-    return json.loads(PICTURE.sub("data:image/png;base64,", text))
+    return json.loads(PICTURE.sub(r"\1", text))
 
 
 def difference(stored: Path, made: Path) -> str | None:
