@@ -27,14 +27,16 @@ from tools.launcher.needed import NEEDED
 LOCKS = {
     "lessons": "tools/locks/lessons.lock",
     "teaching": "tools/locks/teaching.lock",
+    "site": "tools/locks/site.lock",
     "tests": "tools/locks/tests.lock",
 }
 CONTAINS = {
     "lessons": ("lessons",),
     "teaching": ("teaching", "lessons"),
-    "tests": ("tests", "teaching", "lessons"),
+    "site": ("site", "teaching", "lessons"),
+    "tests": ("tests", "site", "teaching", "lessons"),
 }
-NEEDED_SPACE = {"lessons": 700, "teaching": 1100, "tests": 1200}  # MB, the download included
+NEEDED_SPACE = {"lessons": 700, "teaching": 1100, "site": 1200, "tests": 1400}  # MB, with the download
 
 # JupyterLab's own choices, changed for this environment alone: whole notebook in the page, no
 # question about news, no look for updates.

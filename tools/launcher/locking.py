@@ -47,7 +47,10 @@ def requirements(project: Project, wanted: str) -> list[str]:
     with (project.root / "pyproject.toml").open("rb") as file:
         settings = tomllib.load(file)
     asked = settings["project"]["dependencies"] + settings["build-system"]["requires"]
-    extras = {"lessons": [], "teaching": ["teach"], "tests": ["teach", "test"]}
+    extras = {
+        "lessons": [], "teaching": ["teach"], "site": ["teach", "site"],
+        "tests": ["teach", "site", "test"],
+    }
     for extra in extras[wanted]:
         asked += settings["project"]["optional-dependencies"][extra]
     return asked
