@@ -91,9 +91,12 @@ def show(fig: Figure, alt: str, caption: str | None = None) -> None:
     )
 
 
-def display_picture(fig: Figure, alt: str, page: str, plain: str) -> None:
+def display_picture(
+    fig: Figure, alt: str, page: str, plain: str, metadata: dict | None = None
+) -> None:
     """Display `fig` in each form that somebody reads: in the HTML `page`, where `{}` stands for
     the picture with its `alt` text, as `plain` text, and as the PNG that LaTeX and Markdown take.
+    `metadata` is stored with the output.
     """
     from IPython.display import display
 
@@ -103,7 +106,8 @@ def display_picture(fig: Figure, alt: str, page: str, plain: str) -> None:
         'style="max-width: 100%; height: auto">'
     )
     page = page.replace("{}", picture, 1)
-    display({"text/html": page, "image/png": data, "text/plain": plain}, raw=True)
+    forms = {"text/html": page, "image/png": data, "text/plain": plain}
+    display(forms, metadata=metadata, raw=True)
 
 
 def to_png(fig: Figure, dpi: int = 110) -> bytes:

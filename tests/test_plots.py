@@ -37,7 +37,7 @@ def one_of_each() -> dict[str, Figure]:
 @pytest.fixture
 def shown(monkeypatch):
     calls = []
-    monkeypatch.setattr("IPython.display.display", lambda data, raw: calls.append((data, raw)))
+    monkeypatch.setattr("IPython.display.display", lambda data, metadata, raw: calls.append((data, raw)))
     return calls
 
 

@@ -74,11 +74,15 @@ def typed(array: np.ndarray) -> dict[str, list[float]]:
 
 
 def compare(expected: object, result: object, where: str) -> None:
-    """Same keys, text and integers; floating-point numbers within a relative 1e-12."""
+    """Same keys, lengths, text and integers; floating-point numbers within a relative 1e-12."""
     if isinstance(expected, dict):
         assert set(result) == set(expected), where
         for key in expected:
             compare(expected[key], result[key], f"{where}: {key}")
+    elif isinstance(expected, list):
+        assert len(result) == len(expected), where
+        for i, pair in enumerate(zip(expected, result)):
+            compare(*pair, f"{where}[{i}]")
     elif isinstance(expected, np.ndarray):
         values = [float(x.replace("Infinity", "inf")) if isinstance(x, str) else x for x in result]
         np.testing.assert_allclose(

@@ -3,7 +3,9 @@
 1. A pure function from state to numbers in `my_widget.py`: plain numbers in, a `dict` of arrays
    out. It is the reference.
 2. A class derived from `TeachingWidget`, with `_esm = bundle("my_widget.js")` and one synced trait
-   for each piece of state (`temperature = Number(0, 3, 1.0).tag(sync=True)`).
+   for each piece of state (`temperature = Number(0, 3, 1.0).tag(sync=True)`). What the kernel works
+   out from the others is `.tag(sync=True, computed=True)`; the web site, which has no kernel, does
+   the same in `tools/teaching/site/static/kernels.js`.
 3. `still()` returns `(figure, alt)`: the picture of the present state, drawn from the function's
    numbers. It stands in the notebook when no kernel runs.
 4. `my_widget.js` imports what it shares from `./_base.js`, exports the same pure function, and ends
@@ -18,6 +20,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import textwrap
@@ -123,6 +126,14 @@ def check_model(model: object, tokenizer: object) -> None:
         )
 
 
+def fingerprint(model: object) -> str:
+    """Which model this is: a short name for all its numbers, whatever their dtype."""
+    digest = hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        digest.update(name.encode() + parameter.data.astype("<f4").tobytes())
+    return digest.hexdigest()[:16]
+
+
 def check_seed(seed: object) -> int:
     """Return a whole number that random numbers can start from, else raise a `ValueError`."""
     if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
@@ -179,9 +190,21 @@ class TeachingWidget(anywidget.AnyWidget):
         name = type(self).__name__
         return f"{name}: run this cell to use the live widget; the picture shows its first state."
 
+    def live_state(self) -> dict[str, object]:
+        """What a page without a kernel needs to begin with: this widget's name, its `traits` without
+        the computed ones, its seed, and the `fingerprint` of its model."""
+        names = set(self.trait_names(sync=True, computed=None)) - set(TeachingWidget.class_trait_names())
+        own = {name: getattr(self, name) for name in sorted(names) if not name.startswith("_")}
+        state = {"widget": type(self).__name__, "traits": own}
+        if hasattr(self, "_seed"):
+            state["seed"] = self._seed
+        if getattr(self, "_model", None) is not None:
+            state["model"] = fingerprint(self._model)
+        return state
+
     def _ipython_display_(self) -> None:
         figure, alt = problem_picture(self.problem) if self.problem else self.still()
-        display_picture(figure, alt, STILL, plain=alt)
+        display_picture(figure, alt, STILL, plain=alt, metadata={"minigpt": self.live_state()})
         data, metadata = self._repr_mimebundle_()
         display(data, metadata=metadata, raw=True)
 

@@ -31,14 +31,14 @@ def _rows(column: dict, lines: Iterable[list], parents: list[tuple[int, ...]]) -
     for item in [item for line in lines for item in reversed(line)] or column:
         if item not in boxes[column[item]]:
             boxes[column[item]].append(item)
-    left: dict = {item: set() for item in column}  # (neighbour, how far above or below its middle)
-    right: dict = {item: set() for item in column}
+    # Neighbours, each with how far above or below its middle; dicts, since sets have no order.
+    left: dict = {item: {} for item in column}
+    right: dict = {item: {} for item in column}
     for line in lines:
         for one, other in zip(line, line[1:]):
             sides = parents[other] if isinstance(other, int) else (one,)
             port = 0.1 * (sides.index(line[0]) if len(sides) > 1 else 0)
-            left[other].add((one, 0.0))
-            right[one].add((other, port))
+            left[other][one, 0.0] = right[one][other, port] = None
     row = {item: float(i) for items in boxes.values() for i, item in enumerate(items)}
     for sweep in range(9):  # right to left and back; at last only places, no change of order
         for c in sorted(boxes, reverse=sweep % 2 == 0):

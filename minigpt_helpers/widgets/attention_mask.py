@@ -97,11 +97,11 @@ class AttentionMaskExplorer(TeachingWidget):
     column = traitlets.Int(0).tag(sync=True)
 
     # what the kernel works out from them
-    sources = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    shape = traitlets.List(traitlets.Int(), [1, 1]).tag(sync=True)  # layers, heads
-    head_dim = traitlets.Int(1).tag(sync=True)
-    scores = traitlets.Bytes().tag(sync=True)  # (L, H, T, T) float64, raw dot products
+    sources = traitlets.List(traitlets.Unicode()).tag(sync=True, computed=True)
+    tokens = traitlets.List(traitlets.Unicode()).tag(sync=True, computed=True)
+    shape = traitlets.List(traitlets.Int(), [1, 1]).tag(sync=True, computed=True)  # layers, heads
+    head_dim = traitlets.Int(1).tag(sync=True, computed=True)
+    scores = traitlets.Bytes().tag(sync=True, computed=True)  # (L, H, T, T) float64, raw dot products
 
     def __init__(self, model=None, tokenizer=None, text: str = "the cat sat", *, seed: int = 0):
         if (model is None) != (tokenizer is None):

@@ -53,9 +53,9 @@ class AttentionViewer(TeachingWidget):
     column = traitlets.Int(0).tag(sync=True)
 
     # what the kernel works out from them
-    tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    shape = traitlets.List(traitlets.Int(), [1, 1]).tag(sync=True)  # layers, heads
-    weights = traitlets.Bytes().tag(sync=True)  # (L, H, T, T) float64
+    tokens = traitlets.List(traitlets.Unicode()).tag(sync=True, computed=True)
+    shape = traitlets.List(traitlets.Int(), [1, 1]).tag(sync=True, computed=True)  # layers, heads
+    weights = traitlets.Bytes().tag(sync=True, computed=True)  # (L, H, T, T) float64
 
     def __init__(self, model, tokenizer, text: str = "the cat sat"):
         check_model(model, tokenizer)

@@ -252,8 +252,8 @@ class BlockBench(TeachingWidget):
     norm = traitlets.Bool(True).tag(sync=True)
     positions = traitlets.Bool(True).tag(sync=True)
     mask = traitlets.Bool(True).tag(sync=True)
-    results = traitlets.Dict().tag(sync=True)
-    axes = traitlets.Dict().tag(sync=True)
+    results = traitlets.Dict().tag(sync=True, computed=True)
+    axes = traitlets.Dict().tag(sync=True, computed=True)
 
     def __init__(self, *, residual=True, norm=True, positions=True, mask=True):
         results = load_results()

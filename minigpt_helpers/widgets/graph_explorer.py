@@ -174,7 +174,7 @@ class GraphExplorer(TeachingWidget):
     expression = traitlets.Unicode().tag(sync=True)
     values = traitlets.Dict().tag(sync=True)
     step = traitlets.Int(0).tag(sync=True)
-    graph = traitlets.Dict().tag(sync=True)  # what the kernel works out from them
+    graph = traitlets.Dict().tag(sync=True, computed=True)  # what the kernel works out from them
 
     def __init__(self, expression: str = "(a*b + c).tanh()", **values: float) -> None:
         graph = graph_state(expression, values)

@@ -76,9 +76,9 @@ class TemperatureExplorer(TeachingWidget):
 
     # what the kernel works out from them
     chars = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    max_seq_len = traitlets.Int(1).tag(sync=True)
-    logits = traitlets.Bytes().tag(sync=True)  # (V,) float64
-    counts = traitlets.List(traitlets.Int()).tag(sync=True)  # (V,) of the draws, or empty
+    max_seq_len = traitlets.Int(1).tag(sync=True, computed=True)
+    logits = traitlets.Bytes().tag(sync=True, computed=True)  # (V,) float64
+    counts = traitlets.List(traitlets.Int()).tag(sync=True, computed=True)  # (V,) of the draws, or empty
 
     def __init__(self, model, tokenizer, prompt: str = "the ", *, seed: int = 0):
         check_model(model, tokenizer)

@@ -103,16 +103,16 @@ class TrainingDashboard(TeachingWidget):
     _esm = bundle("training_dashboard.js")
     _css = style_sheet("TrainingDashboard", "_chart.css", "training_dashboard.css")
 
-    status = traitlets.Unicode("ready").tag(sync=True)  # running, paused, stopped, done, failed
-    in_cell = traitlets.Bool(False).tag(sync=True)  # a cell is training
-    reachable = traitlets.Bool(False).tag(sync=True)  # and the page can reach us all the same
+    status = traitlets.Unicode("ready").tag(sync=True, computed=True)  # running, paused, stopped, done, failed
+    in_cell = traitlets.Bool(False).tag(sync=True, computed=True)  # a cell is training
+    reachable = traitlets.Bool(False).tag(sync=True, computed=True)  # and the page can reach us all the same
     step = traitlets.Int(0).tag(sync=True)
     first_step = traitlets.Int(0).tag(sync=True)
     last_step = traitlets.Int(0).tag(sync=True)
-    seconds_a_step = traitlets.Float(0.0).tag(sync=True)
+    seconds_a_step = traitlets.Float(0.0).tag(sync=True, computed=True)
     references = traitlets.Dict().tag(sync=True)
-    samples = traitlets.List().tag(sync=True)
-    state = traitlets.Dict().tag(sync=True)
+    samples = traitlets.List().tag(sync=True, computed=True)
+    state = traitlets.Dict().tag(sync=True, computed=True)
 
     def __init__(
         self, model, data: Sequence[int] | np.ndarray, *, val_data=None, tokenizer=None,
@@ -196,6 +196,21 @@ class TrainingDashboard(TeachingWidget):
         if self._thread is not None:
             self._thread.join(seconds)
         return self._thread is None or not self._thread.is_alive()
+
+    def recording(self) -> dict[str, object]:
+        """The whole run as plain numbers, from which a page without a kernel can replay it; what is
+        left of it is done first."""
+        while self.optimizer.num_steps < self.last_step:
+            self.run()
+        history = self.history
+        return {
+            "history": {
+                "steps": history.steps, "train_loss": [round(x, 5) for x in history.train_loss],
+                "val_steps": history.val_steps, "val_loss": [round(x, 5) for x in history.val_loss],
+            },
+            "samples": self.samples,
+            "seconds_a_step": float(f"{self.seconds_a_step:.3g}"),
+        }
 
     # ---- a run ----------------------------------------------------------------------------------
 

@@ -5,6 +5,6 @@
 install, ``my_work`` keeps the student's notebooks and ``student_copy`` makes one, ``lab`` opens
 JupyterLab, ``present`` shows a lesson slide by slide in it, ``browser`` finds a Chromium,
 ``testing`` runs the tests, ``release`` packs what students get, ``locking`` writes the locks.
-``slides``, ``sets`` and ``bench`` start what ``tools.teaching`` and ``tools.benchmarks`` do;
-``cli`` has a command for each.
+``slides`` (and the web site), ``sets`` and ``bench`` start what ``tools.teaching`` and
+``tools.benchmarks`` do; ``cli`` has a command for each.
 """

@@ -53,6 +53,11 @@ COMMANDS = {
         "for teachers: make slides of the lessons (or those named) in build/slides/; they need no\n"
         "network (--pdf: also to hand out, one page a slide; needs a Chromium)",
     ),
+    "site": Command(
+        slides.make_site, "[--out FOLDER] [--no-lite] [--help]",
+        "make a web site of the lessons in build/site/: every widget works in it without Python\n"
+        "and without a network (--help: all options)",
+    ),
     "bench": Command(
         bench.run_benchmarks, "[PART]... [--size NAME] [--rounds N] [--help]",
         "measure speed, memory and quality, beside PyTorch if it is there; the figures go to\n"

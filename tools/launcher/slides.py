@@ -1,4 +1,4 @@
-"""Makes slides of the lessons: one HTML file each, and a PDF to hand out; counts the lessons."""
+"""Makes slides of the lessons, one HTML file each and a PDF to hand out; the web site; the table."""
 
 from __future__ import annotations
 
@@ -30,6 +30,13 @@ def make_slides(project: Project, arguments: list[str]) -> int:
         for made in [deck, deck.with_suffix(".pdf")] if browser else [deck]:
             say(f"Written: {made.relative_to(project.root).as_posix()}")
     return 0
+
+
+def make_site(project: Project, arguments: list[str]) -> int:
+    """``site [options]``: the lessons as a web site; paths are seen from the folder you are in."""
+    prepare(project, "site")
+    command = [str(project.python), "-P", "-m", "tools.teaching.site", *arguments]
+    return subprocess.call(command, env=project.child_env())
 
 
 def run_module(project: Project, module: str, *arguments: object) -> None:
