@@ -16,7 +16,7 @@ from tools.teaching import problems
 from tools.launcher.project import Project, UserError, here
 
 SOLUTIONS = sorted((here().notebooks / "solutions").glob("*.ipynb"))
-NOT_TRACKED = {".git", ".venv", "build", "my_work", "__pycache__", ".pytest_cache"}
+NOT_TRACKED = {".git", ".venv", ".venv-site", "build", "my_work", "__pycache__", ".pytest_cache"}
 TEXT = {".py", ".md", ".ipynb", ".toml", ".yml", ".cfg", ".txt", ".js", ".css", ".json", ".j2"}
 
 

@@ -119,6 +119,14 @@ def test_pytorch_is_in_no_lock(wanted):
     assert "torch" not in {requirement.name for requirement in locked(wanted)}
 
 
+def test_jupyterlite_stays_away_from_jupyterlab():
+    """JupyterLab loads each extension that lies in its environment, JupyterLite's kernel too."""
+    for wanted in LOCKS:
+        names = {requirement.name for requirement in locked(wanted)}
+        assert any(name.startswith("jupyterlite") for name in names) == (wanted == "site")
+    assert here().for_site.venv != here().venv
+
+
 def test_the_build_backend_is_locked():
     names = {requirement.name for requirement in locked("lessons")}
     assert {Requirement(line).name for line in PROJECT["build-system"]["requires"]} <= names

@@ -1,5 +1,7 @@
 """Makes ``.venv`` and installs into it, once: a second start sees that all is there.
 
+The site has an environment of its own: JupyterLab would load the extensions that JupyterLite brings.
+
 Two installs, because pip refuses an editable package beside hashes: first the lock, each file of
 it held against its hash; then this project itself, without looking for anything more.
 """
@@ -23,7 +25,7 @@ from tools.launcher.installers import installer_env
 from tools.launcher.project import Project, UserError, python_name, say
 from tools.launcher.needed import NEEDED
 
-# What can be installed, and from which lock. Each holds all of those before it.
+# What can be installed, and from which lock.
 LOCKS = {
     "lessons": "tools/locks/lessons.lock",
     "teaching": "tools/locks/teaching.lock",
@@ -33,8 +35,8 @@ LOCKS = {
 CONTAINS = {
     "lessons": ("lessons",),
     "teaching": ("teaching", "lessons"),
-    "site": ("site", "teaching", "lessons"),
-    "tests": ("tests", "site", "teaching", "lessons"),
+    "site": ("site",),
+    "tests": ("tests", "teaching", "lessons"),
 }
 NEEDED_SPACE = {"lessons": 700, "teaching": 1100, "site": 1200, "tests": 1400}  # MB, with the download
 
@@ -65,7 +67,7 @@ SETTINGS = {
 
 
 def prepare(project: Project, wanted: str) -> None:
-    """See to it that ``.venv`` holds what ``wanted`` (a key of LOCKS) needs."""
+    """See to it that the project's environment holds what ``wanted`` (a key of LOCKS) needs."""
     if os.pathsep in str(project.root):
         raise UserError(
             f"The project is in {project.root}: a path with {os.pathsep!r} in it is read as two.",
@@ -79,7 +81,7 @@ def prepare(project: Project, wanted: str) -> None:
         if project.venv.is_symlink() or project.venv.exists():
             reason = why_unusable(project)
             if reason is not None:
-                say(f"The folder .venv cannot be used ({reason}): it is made anew.")
+                say(f"The folder {project.venv.name} cannot be used ({reason}): it is made anew.")
                 remove(project.venv)
         check_space(project, wanted)
         install(project, wanted)
@@ -208,7 +210,7 @@ def make_venv(project: Project, with_pip: bool) -> None:
     """Make ``.venv`` with the Python that runs this, if there is none."""
     if project.python.exists():
         return
-    say("Making the folder .venv, in which everything is installed.")
+    say(f"Making the folder {project.venv.name}, in which everything is installed.")
     project.venv.mkdir(exist_ok=True)
     write_stamp(project, installed="half", root=str(project.root))
     # Inside .venv itself sys.executable would be removed while it runs.

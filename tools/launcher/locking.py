@@ -20,7 +20,7 @@ def write_locks(project: Project, options: list[str]) -> int:
     uv = shutil.which("uv")
     if uv is None:
         raise UserError("Writing the locks needs uv, which is not on the PATH.", "pip install uv")
-    # The largest lock first: the smaller ones then take its versions.
+    # The largest lock first: the others then take its versions.
     tests = project.root / LOCKS["tests"]
     for wanted in reversed(LOCKS):
         constraint = [] if wanted == "tests" else ["--constraint", str(tests)]
@@ -48,8 +48,7 @@ def requirements(project: Project, wanted: str) -> list[str]:
         settings = tomllib.load(file)
     asked = settings["project"]["dependencies"] + settings["build-system"]["requires"]
     extras = {
-        "lessons": [], "teaching": ["teach"], "site": ["teach", "site"],
-        "tests": ["teach", "site", "test"],
+        "lessons": [], "teaching": ["teach"], "site": ["site"], "tests": ["teach", "test"],
     }
     for extra in extras[wanted]:
         asked += settings["project"]["optional-dependencies"][extra]

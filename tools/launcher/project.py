@@ -6,7 +6,7 @@ import getpass
 import os
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -39,10 +39,16 @@ class Project:
     """The folders and files of one copy of the project."""
 
     root: Path
+    environment: str = ".venv"
 
     @property
     def venv(self) -> Path:
-        return self.root / ".venv"
+        return self.root / self.environment
+
+    @property
+    def for_site(self) -> Project:
+        """The same with the environment in which the web site is built."""
+        return replace(self, environment=".venv-site")
 
     @property
     def python(self) -> Path:

@@ -34,6 +34,7 @@ def make_slides(project: Project, arguments: list[str]) -> int:
 
 def make_site(project: Project, arguments: list[str]) -> int:
     """``site [options]``: the lessons as a web site; paths are seen from the folder you are in."""
+    project = project.for_site
     prepare(project, "site")
     command = [str(project.python), "-P", "-m", "tools.teaching.site", *arguments]
     return subprocess.call(command, env=project.child_env())
