@@ -6,10 +6,13 @@ import ast
 import errno
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
 import sys
+import tempfile
+import urllib.request
 from pathlib import Path
 
 import nbformat
@@ -49,6 +52,8 @@ def installer(project, monkeypatch):
 
     def fake(project, command):
         words = [str(word) for word in command]
+        if "-c" in words:  # the list of fonts
+            return True
         calls.append(words)
         output = installer.output if installer.fails(words) else ""
         with project.log.open("a", encoding="utf-8") as log:
@@ -197,7 +202,7 @@ def test_jupyterlab_opens_the_first_lesson_with_the_users_options(project):
     words = lab.lab_command(project, page, ["--no-browser", "--port", "8890"])
     assert words[:3] == [str(project.python), "-m", "jupyterlab"]
     assert f"--ServerApp.root_dir={project.root}" in words
-    assert "--LabApp.default_url=/lab/tree/my_work/01_tokenization.ipynb" in words
+    assert "--LabApp.default_url=lab/tree/my_work/01_tokenization.ipynb" in words
     assert words[-3:] == ["--no-browser", "--port", "8890"]
 
 
@@ -245,24 +250,61 @@ def test_jupyter_and_ipython_have_a_configuration_of_their_own(project, monkeypa
     env = project.child_env()
     assert "theirs" not in env.values()
     assert env["JUPYTER_TOKEN"] == "a password"
-    for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"):
-        assert Path(env[name]).is_relative_to(project.root / ".jupyter")
     env = project.child_env(users_config=True)
     assert (env["JUPYTER_CONFIG_DIR"], env["IPYTHONDIR"]) == ("theirs", "theirs")
 
 
-def test_a_folder_that_cannot_be_written_leaves_jupyter_another(project, monkeypatch):
-    monkeypatch.setattr("tools.launcher.project.os.access", lambda path, mode: False)
-    assert not project.jupyter.is_relative_to(project.root)
+def test_python_and_matplotlib_do_with_a_lesson_what_they_always_do(project, monkeypatch):
+    for name in ("PYTHONDEVMODE", "PYTHONWARNINGS", "PYTHONIOENCODING", "PYTHON_GIL",
+                 "MPLBACKEND", "MATPLOTLIBRC", "MPLCONFIGDIR"):
+        monkeypatch.setenv(name, "theirs")
+    monkeypatch.setenv("PYTHONHASHSEED", "7")
+    env = project.child_env(users_config=True)
+    assert "theirs" not in env.values()
+    assert env["PYTHONHASHSEED"] == "7"
 
 
-def started(project, monkeypatch, *options):
+def test_the_settings_are_in_the_project_and_their_folders_are_made(project):
+    env = project.child_env()
+    for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR", "MPLCONFIGDIR"):
+        assert Path(env[name]).is_dir()
+        assert Path(env[name]).is_relative_to(project.root / ".jupyter")
+    assert [path for path in (project.root / ".jupyter").iterdir() if path.is_file()] == []
+
+
+@posix
+@pytest.mark.parametrize("kind", ["read-only", "without permissions"])
+def test_where_no_private_file_can_be_the_settings_are_elsewhere(
+    project, monkeypatch, tmp_path, kind
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    if kind == "read-only":
+        def refused(**arguments):
+            raise OSError(errno.EROFS, "Read-only file system")
+
+        monkeypatch.setattr(tempfile, "NamedTemporaryFile", refused)
+    else:
+        everybodys = os.stat_result([stat.S_IFREG | 0o755, *[0] * 9])
+        monkeypatch.setattr("tools.launcher.project.os.fstat", lambda number: everybodys)
+    assert project.settings == project.settings == tmp_path / f"mini-gpt-{os.getuid()}"
+    assert project.settings.stat().st_mode & 0o777 == 0o700
+    monkeypatch.setattr("tools.launcher.project.os.getuid", lambda: 12345)
+    (tmp_path / "mini-gpt-12345").mkdir()  # somebody else's
+    assert project.settings.parent == tmp_path
+    assert project.settings.name != "mini-gpt-12345"
+
+
+def started(project, monkeypatch, *options, config_path=()):
     """The words and the environment with which ``start.py`` would start JupyterLab."""
+    listed = "".join(f"{folder}\n" for folder in config_path)
+    monkeypatch.setattr(
+        lab.subprocess, "run",
+        lambda words, **kwargs: subprocess.CompletedProcess(words, 0, listed),
+    )
     calls = []
     monkeypatch.setattr(lab, "prepare", lambda project, wanted: None)
     monkeypatch.setattr(lab.os, "chdir", lambda folder: None)
     monkeypatch.setattr(lab.os, "execve", lambda *arguments: calls.append(arguments))
-    monkeypatch.setattr(lab, "SYSTEM_CONFIG", [project.root / "etc"])
     lab.open_lab(project, list(options))
     [(_, words, env)] = calls
     return words, env
@@ -280,20 +322,54 @@ def test_the_users_configuration_is_an_option(project, monkeypatch):
 
 @posix
 def test_a_configuration_that_jupyter_reads_in_any_case_is_named(project, monkeypatch, capsys):
-    (project.root / "etc").mkdir()
-    started(project, monkeypatch)
-    assert "is read too" not in capsys.readouterr().out
-    (project.root / "etc" / "jupyter_server_config.py").write_text("")
-    (project.root / "etc" / "jupyter_server_config.d").mkdir()
-    started(project, monkeypatch)
-    assert str(project.root / "etc" / "jupyter_server_config.py") in capsys.readouterr().out
+    theirs, ours = project.root / "etc", Path(project.child_env()["JUPYTER_CONFIG_DIR"])
+    for folder in (theirs, ours, project.venv / "etc"):
+        (folder / "jupyter_server_config.d").mkdir(parents=True)
+        (folder / "jupyter_server_config.py").write_text("")
+    (theirs / "jupyter_server_config.d" / "hub.json").write_text("{}")
+    (theirs / "jupyter_server_config.d" / "notes.txt").write_text("")
+    listed = [ours, project.venv / "etc", theirs, project.root / "absent"]
+    started(project, monkeypatch, config_path=listed)
+    said = [line for line in capsys.readouterr().out.splitlines() if "is read too" in line]
+    assert [Path(line.split(": ")[1]).relative_to(theirs).as_posix() for line in said] == [
+        "jupyter_server_config.d/hub.json", "jupyter_server_config.py",
+    ]
 
 
-@pytest.mark.parametrize("options", [["--ServerApp.base_url=/lab/"], ["--ServerApp.base_url", "lab"]])
-def test_the_page_lies_under_the_users_base_url(project, options):
-    words = lab.lab_command(project, "my_work/01.ipynb", options)
-    assert "--LabApp.default_url=/lab/lab/tree/my_work/01.ipynb" in words
-    assert words[-len(options):] == options
+def test_jupyter_says_where_it_reads_its_configuration(monkeypatch, tmp_path):
+    """The real question to the real Jupyter: the user's file is named with --user-config alone."""
+    (tmp_path / "jupyter_server_config.py").write_text("")
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path))
+    here_in_tests = here()
+    monkeypatch.setattr(Project, "python", Path(sys.executable))
+    named = {
+        users: tmp_path / "jupyter_server_config.py"
+        in lab.others_config(here_in_tests, here_in_tests.child_env(users_config=users))
+        for users in (False, True)
+    }
+    assert named == {False: False, True: True}
+
+
+@posix
+def test_the_address_that_jupyterlab_prints_is_a_page_under_any_base_url(tmp_path, monkeypatch):
+    """A real JupyterLab; ``/lab/`` is the base URL that can be mistaken for a part of the page."""
+    (tmp_path / "my_work").mkdir()
+    monkeypatch.setattr(Project, "python", Path(sys.executable))
+    command = lab.lab_command(Project(tmp_path), "my_work", [
+        "--ServerApp.base_url=/lab/", "--no-browser", "--IdentityProvider.token=", "--port=0",
+    ])
+    env = here().child_env() | {"PYTHONPATH": ""}
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, encoding="utf-8") as process:
+        try:
+            address = next(
+                found[0] for line in process.stderr
+                if (found := re.search(r"http://127.0.0.1:\S+", line))
+            )
+            assert address.endswith("/lab/lab/tree/my_work")
+            with urllib.request.urlopen(address) as answer:
+                assert "jupyter-config-data" in answer.read().decode()
+        finally:
+            process.terminate()
 
 
 # Settings of pip and uv
@@ -755,9 +831,13 @@ LOGS = {
     "pip is configured with locations that require TLS/SSL, however the ssl module in Python is "
     "not available.\nSSLError(\"Can't connect to HTTPS URL because the SSL module is not "
     "available.\")": "without the module ssl",
-    "ERROR: Ignored the following versions that require a different python version: 2.4 "
+    "ERROR: Ignored the following versions that require a different python version: 2.4.6 "
     "Requires-Python >=3.12\nERROR: No matching distribution found for numpy==2.4.6":
         "no ready-made file for this Python",
+    "ERROR: Ignored the following versions that require a different python version: 2.5 "
+    "Requires-Python >=3.12\nERROR: Could not find a version that satisfies the requirement "
+    "numpy==2.4.6 (from versions: 1.26)\nERROR: No matching distribution found for numpy==2.4.6":
+        "server has no file of numpy==2.4.6",
     "Looking in indexes: http://mirror/simple\nERROR: Could not find a version that satisfies the "
     "requirement numpy==2.4.6 (from versions: none)\n"
     "ERROR: No matching distribution found for numpy==2.4.6": "server has no file of numpy==2.4.6",

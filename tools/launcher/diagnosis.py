@@ -77,8 +77,10 @@ CAUSES = [
         "is yours, then type the same command again.",
     ),
     (
-        r"has no wheels|no usable wheels|not a supported wheel|require a different python|"
-        r"Failed building wheel|Failed to build|requires a different Python|Requires-Python",
+        # pip lists all versions that this Python is too old for, wanted or not
+        r"has no wheels|no usable wheels|not a supported wheel|Failed building wheel|"
+        r"Failed to build|requires a different Python|"
+        r"different python version:[^\n]*?([\w.]+) Requires-Python(?s:.)*?==\1(?![\w.])",
         "a package has no ready-made file for this Python on this system.",
         "Use another version of Python: one that is a year old is the safest (all are at "
         "python.org). Then type the same command again with that Python.",

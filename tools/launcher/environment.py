@@ -188,6 +188,8 @@ def install(project: Project, wanted: str) -> None:
         if not fill(project, [project.python, "-m", "pip", "install", "--no-input"], lock):
             raise install_error(read_log(project), str(project.log))
     write_lab_settings(project)
+    # Now, because the first picture of a lesson would print that it takes a moment.
+    logged(project, [project.python, "-c", "import matplotlib.font_manager"])
     write_stamp(
         project,
         installed=wanted,

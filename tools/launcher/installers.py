@@ -67,9 +67,11 @@ def pip_settings(project: Project) -> dict[str, str]:
 def uv_settings() -> dict[str, str]:
     """What the user's or the computer's uv.toml says, as variables."""
     found = {}
-    for folder in uv_folders():
+    named = os.environ.get("UV_CONFIG_FILE")
+    files = [Path(named)] if named else [folder / "uv.toml" for folder in uv_folders()]
+    for file in files:
         try:
-            settings = tomllib.loads((folder / "uv.toml").read_text(encoding="utf-8"))
+            settings = tomllib.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
         for name, value in (settings | settings.get("pip", {})).items():

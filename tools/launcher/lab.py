@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
 from pathlib import Path
@@ -12,7 +11,8 @@ from tools.launcher.environment import prepare
 from tools.launcher.project import Project, say
 
 USER_CONFIG = "--user-config"
-SYSTEM_CONFIG = [Path("/usr/local/etc/jupyter"), Path("/etc/jupyter")]
+CONFIG_FILES = ["jupyter*_config.*", "jupyter*_config.d/*"]
+CONFIG_PATH = "from jupyter_core import paths; print(*paths.jupyter_config_path(), sep='\\n')"
 
 
 def open_lab(project: Project, options: list[str]) -> int:
@@ -35,10 +35,9 @@ def first_page(project: Project, original: bool) -> str:
 
 def lab_command(project: Project, page: str, options: list[str]) -> list[str]:
     """The JupyterLab command; an option of the user's replaces ours."""
-    base = value_of("--ServerApp.base_url", options).strip("/")
     ours = {
         "--ServerApp.root_dir": str(project.root),
-        "--LabApp.default_url": f"{'/' if base else ''}{base}/lab/tree/{page}",
+        "--LabApp.default_url": f"lab/tree/{page}",  # without a slash first: it is put under any base_url
         "--LabApp.extension_manager": "readonly",  # the other kind asks a server on the internet
     }
     given = {option.split("=")[0] for option in options}
@@ -49,29 +48,28 @@ def lab_command(project: Project, page: str, options: list[str]) -> list[str]:
     return command + options
 
 
-def value_of(name: str, options: list[str]) -> str:
-    """What the user gave an option, as ``name=value`` or in two words; "" if it is not there."""
-    for option, following in itertools.pairwise([*options, ""]):
-        if option.split("=")[0] == name:
-            return option.partition("=")[2] if "=" in option else following
-    return ""
-
-
 def run(project: Project, command: list[str], folder: Path) -> int:
     """Let JupyterLab take the place of this program; Windows cannot, there it is waited for."""
     env = project.child_env(users_config=USER_CONFIG in command)
     command = [word for word in command if word != USER_CONFIG]
-    for file in computers_config():
-        say(f"The configuration of this computer is read too: {file}")
+    for file in others_config(project, env):
+        say(f"This configuration is read too: {file}")
     if os.name == "nt":
         return wait_for(subprocess.Popen(command, cwd=folder, env=env))
     os.chdir(folder)
     os.execve(command[0], command, env)
 
 
-def computers_config() -> list[Path]:
-    """The files of an administrator that Jupyter reads whatever its configuration directory is."""
-    found = (file for folder in SYSTEM_CONFIG for file in folder.glob("jupyter*_config.*"))
+def others_config(project: Project, env: dict[str, str]) -> list[Path]:
+    """Jupyter's configuration files that are not the project's: an administrator's, the user's."""
+    listed = subprocess.run(
+        [str(project.python), "-c", CONFIG_PATH], env=env, capture_output=True, encoding="utf-8"
+    ).stdout
+    others = [
+        folder for folder in map(Path, listed.splitlines())
+        if not folder.is_relative_to(project.venv) and not folder.is_relative_to(project.settings)
+    ]
+    found = [file for folder in others for pattern in CONFIG_FILES for file in folder.glob(pattern)]
     return sorted(file for file in found if file.suffix in (".py", ".json"))
 
 

@@ -11,14 +11,19 @@ from pathlib import Path
 
 
 # Variables, by how they begin, that let in packages or start-up files from outside .venv, or change
-# what Python does with the lessons' code.
-FOREIGN = (
-    "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONOPTIMIZE", "PYTHONWARNINGS",
-    "PYTHONINSPECT", "PYTHONUSERBASE", "PYTHONEXECUTABLE", "PYTHONPLATLIBDIR",
-    "JUPYTER_PATH", "JUPYTERLAB_DIR",
-)
+# what Python and matplotlib do with the lessons' code.
+FOREIGN = ("PYTHON", "JUPYTER_PATH", "JUPYTERLAB_DIR", "MPLBACKEND", "MATPLOTLIBRC")
 JUPYTERS = ("JUPYTER_", "JUPYTERLAB_", "IPYTHON")
-TOKEN = "JUPYTER_TOKEN"  # a password is no configuration
+# These change nothing (a password is no configuration).
+KEPT = (
+    "JUPYTER_TOKEN", "PYTHONUTF8", "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE",
+    "PYTHONPYCACHEPREFIX", "PYTHONUNBUFFERED",
+)
+# Folders that programs look for in the home folder, which may be missing or read-only.
+JUPYTER_FOLDERS = {
+    "JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "IPYTHONDIR": "ipython",
+}
+MATPLOTLIB_FOLDER = {"MPLCONFIGDIR": "matplotlib"}  # its list of fonts
 
 
 class UserError(Exception):
@@ -87,11 +92,14 @@ class Project:
         return sorted(path for path in found if ".ipynb_checkpoints" not in path.parts)
 
     @property
-    def jupyter(self) -> Path:
-        """Where Jupyter keeps its configuration, and what a student sets in JupyterLab."""
-        if os.access(self.root, os.W_OK):
-            return self.root / ".jupyter"
-        return Path(tempfile.gettempdir()) / f"mini-gpt-{getpass.getuser()}"
+    def settings(self) -> Path:
+        """Where Jupyter, IPython and matplotlib keep their files.
+
+        Outside the project where it cannot be written, or where a file cannot be private (a memory
+        stick, some shared folders): Jupyter stops there.
+        """
+        inside = self.root / ".jupyter"
+        return inside if keeps_private(inside) else settings_outside()
 
     def child_env(self, *, users_config: bool = False) -> dict[str, str]:
         """The environment in which programs of ``.venv`` run.
@@ -102,11 +110,13 @@ class Project:
         of these lessons) unless the user has set a number.
         """
         dropped = FOREIGN if users_config else FOREIGN + JUPYTERS
-        env = {k: v for k, v in os.environ.items() if k == TOKEN or not k.startswith(dropped)}
-        if not users_config:
-            env["JUPYTER_CONFIG_DIR"] = str(self.jupyter / "config")
-            env["JUPYTER_DATA_DIR"] = str(self.jupyter / "data")
-            env["IPYTHONDIR"] = str(self.jupyter / "ipython")
+        env = {k: v for k, v in os.environ.items() if k in KEPT or not k.startswith(dropped)}
+        folders = MATPLOTLIB_FOLDER if users_config else MATPLOTLIB_FOLDER | JUPYTER_FOLDERS
+        settings = self.settings
+        for name, folder in folders.items():
+            path = settings / folder
+            path.mkdir(parents=True, exist_ok=True)  # IPython warns where one is missing
+            env[name] = str(path)
         env["VIRTUAL_ENV"] = str(self.venv)
         env["PATH"] = str(self.python.parent) + os.pathsep + env.get("PATH", "")
         env["JUPYTER_PREFER_ENV_PATH"] = "1"
@@ -114,6 +124,26 @@ class Project:
             env.setdefault(name, "1")
         env.setdefault("PYTHONUTF8", "1")
         return env
+
+
+def keeps_private(folder: Path) -> bool:
+    """Whether a file in this folder can be written, and read by its owner alone."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder) as probe:
+            return os.name == "nt" or os.fstat(probe.fileno()).st_mode & 0o777 == 0o600
+    except OSError:
+        return False
+
+
+def settings_outside() -> Path:
+    """A folder of this user's among the temporary files, the same at each start."""
+    user = getpass.getuser() if os.name == "nt" else os.getuid()
+    folder = Path(tempfile.gettempdir()) / f"mini-gpt-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if os.name != "nt" and folder.stat().st_uid != user:
+        return Path(tempfile.mkdtemp(prefix="mini-gpt-"))  # somebody else was there first
+    return folder
 
 
 def here() -> Project:
