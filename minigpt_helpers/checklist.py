@@ -11,8 +11,9 @@ import numpy as np
 
 from minigpt_helpers.autograd import no_grad
 from minigpt_helpers.functional import cross_entropy_loss
-from minigpt_helpers.text import check_rng, get_batch
-from minigpt_helpers.training import AdamW
+from minigpt_helpers.optim import AdamW
+from minigpt_helpers.text import get_batch
+from minigpt_helpers.validation import check_rng
 
 
 @dataclass

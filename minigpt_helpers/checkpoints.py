@@ -14,9 +14,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from minigpt_helpers.corpora import MissingFileError
 from minigpt_helpers.nn import MiniGPT
 from minigpt_helpers.text import CharTokenizer
+from minigpt_helpers.validation import MissingFileError
 
 _FORMAT = "minigpt-checkpoint-1"
 

@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from minigpt_helpers.autograd import Tensor, stack
-from minigpt_helpers.text import check_ids
+from minigpt_helpers.validation import check_ids
 
 
 def softmax(x, axis: int = -1) -> Tensor:

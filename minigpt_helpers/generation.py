@@ -9,7 +9,7 @@ from numbers import Real
 import numpy as np
 
 from minigpt_helpers.autograd import no_grad
-from minigpt_helpers.text import check_ids, check_rng
+from minigpt_helpers.validation import check_ids, check_rng
 
 
 def next_token_probs(

@@ -13,7 +13,7 @@ import numpy as np
 from minigpt_helpers.autograd import Tensor, no_grad
 from minigpt_helpers.functional import attention, attention_scores, attention_weights
 from minigpt_helpers.functional import embedding, gelu, layer_norm, linear
-from minigpt_helpers.text import check_ids, check_rng, check_sizes
+from minigpt_helpers.validation import check_ids, check_rng, check_sizes
 
 
 class Module:

@@ -10,6 +10,8 @@ from numbers import Real
 
 import numpy as np
 
+from minigpt_helpers.validation import check_data, check_ids, check_rng, check_sizes
+
 
 class CharTokenizer:
     """Maps each character to an integer id and back.
@@ -65,44 +67,6 @@ def _check_str(text: str) -> str:
     return text
 
 
-def check_ids(ids: Iterable[int] | np.ndarray, vocab_size: int) -> np.ndarray:
-    """``ids`` as an integer array, or a ``ValueError`` that names the first id out of range."""
-    try:
-        known = isinstance(ids, (np.ndarray, list, int, np.integer))  # one id is a 0-d array
-        array = np.asarray(ids if known else list(ids))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"token ids must be a list of whole numbers, not {ids!r:.80}") from error
-    if array.size == 0:
-        return array.astype(np.int64)
-    if array.dtype.kind not in "iu":
-        raise ValueError(
-            f"token ids must be whole numbers, but these are of type {array.dtype}: {ids!r:.80}. "
-            "Turn text into ids with tokenizer.encode(text)."
-        )
-    if array.min() < 0 or array.max() >= vocab_size:
-        where = tuple(int(i) for i in np.argwhere((array < 0) | (array >= vocab_size))[0])
-        raise ValueError(
-            f"the id {array[where]} at position {where[0] if len(where) == 1 else where} is out of "
-            f"range: with {vocab_size} tokens the ids are 0 to {vocab_size - 1}."
-        )
-    return array
-
-
-def _check_data(data: Sequence[int] | np.ndarray) -> np.ndarray:
-    try:
-        array = np.asarray(data)
-    except ValueError as error:
-        raise ValueError(f"data must be one list of token ids, not {data!r:.80}") from error
-    if array.shape == (0,):
-        return array.astype(np.int64)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ValueError(
-            f"data must be one list of whole numbers, not an array of shape {array.shape} and type "
-            f"{array.dtype}. Turn text into ids with tokenizer.encode(text)."
-        )
-    return array
-
-
 def train_val_split(
     data: Sequence[int] | np.ndarray, val_fraction: float = 0.1
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -110,7 +74,7 @@ def train_val_split(
 
     The cut is not shuffled: windows of neighbouring text overlap, so a random split would leak.
     """
-    data = _check_data(data)
+    data = check_data(data)
     if not (isinstance(val_fraction, Real) and 0 < val_fraction < 1):
         raise ValueError(f"val_fraction must lie between 0 and 1, not {val_fraction!r}")
     num_val = round(len(data) * val_fraction)
@@ -130,7 +94,7 @@ def get_batch(
     Row by row ``x = data[i : i + T]`` and ``y = data[i + 1 : i + T + 1]``, with every start
     ``0 <= i <= N - T - 1`` equally likely: the target at each position is the next token.
     """
-    data = _check_data(data)
+    data = check_data(data)
     check_sizes(block_size=block_size, batch_size=batch_size)
     if len(data) < block_size + 1:
         raise ValueError(
@@ -144,22 +108,6 @@ def get_batch(
     return windows[:, :-1].copy(), windows[:, 1:].copy()  # a change to x leaves y alone
 
 
-def check_sizes(**sizes: int) -> None:
-    """A ``ValueError`` that names the first of ``sizes`` that is no whole number above 0."""
-    for name, size in sizes.items():
-        if not isinstance(size, (int, np.integer)) or size < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, not {size!r}")
-
-
-def check_rng(rng: np.random.Generator | None) -> np.random.Generator:
-    """``rng`` itself, or a fresh generator for ``None``; anything else: ``ValueError``."""
-    if rng is None:
-        return np.random.default_rng()
-    if not isinstance(rng, np.random.Generator):
-        raise ValueError(f"rng must be a numpy Generator, not {rng!r}: np.random.default_rng(0)")
-    return rng
-
-
 def bigram_probs(
     data: Sequence[int] | np.ndarray, vocab_size: int, smoothing: float = 1.0
 ) -> np.ndarray:
@@ -168,7 +116,7 @@ def bigram_probs(
     Counts the pairs in ``data`` ``(N,)``, adds ``smoothing`` to every count, so that a pair never
     seen keeps a small chance, and divides each row by its sum.
     """
-    data = check_ids(_check_data(data), vocab_size)
+    data = check_ids(check_data(data), vocab_size)
     if not (isinstance(smoothing, Real) and 0 < smoothing < np.inf):
         raise ValueError(f"smoothing must be above 0, not {smoothing!r}: a zero count has no log")
     counts = np.full((vocab_size, vocab_size), float(smoothing))  # (V, V)
@@ -178,7 +126,7 @@ def bigram_probs(
 
 def bigram_loss(probs: np.ndarray, data: Sequence[int] | np.ndarray) -> float:
     """The mean of ``-log probs[a, b]`` over all neighbours of ``data``, in nats per token."""
-    data = check_ids(_check_data(data), len(probs))
+    data = check_ids(check_data(data), len(probs))
     if len(data) < 2:
         raise ValueError(f"a bigram needs two tokens, but the data has {len(data)}")
     return float(-np.log(probs[data[:-1], data[1:]]).mean())

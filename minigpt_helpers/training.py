@@ -1,174 +1,20 @@
-"""Training (lesson 5): optimisers, a learning-rate schedule, and the loop that uses them."""
+"""The training loop (lesson 5) and what it measures."""
 
 from __future__ import annotations
 
-import ctypes
 import math
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from numbers import Real
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from minigpt_helpers.autograd import Tensor, no_grad
+from minigpt_helpers.autograd import no_grad
 from minigpt_helpers.functional import cross_entropy_loss
-from minigpt_helpers.text import check_rng, check_sizes, get_batch
-
-
-class Optimizer:
-    """Keeps all parameters in one flat vector, so that a step is a few operations, not hundreds.
-
-    The parameters' ``data`` become views into that vector. ``lr`` may be changed at any time;
-    ``num_steps`` counts the steps done.
-    """
-
-    def __init__(self, params: Iterable[Tensor], lr: float):
-        listed = isinstance(params, Iterable) and not isinstance(params, Tensor)
-        self.params = list(params) if listed else []
-        if not self.params or not all(isinstance(p, Tensor) for p in self.params):
-            raise ValueError(
-                f"an optimizer takes a list of tensors, model.parameters(), not {params!r:.80}"
-            )
-        _keep_freed_memory()
-        self.lr = _check_lr(lr)
-        self.num_steps = 0
-        self.flat = np.empty(sum(p.size for p in self.params), dtype=self.params[0].dtype)
-        self.flat_grad = np.empty_like(self.flat)
-        self._cut()
-
-    def _cut(self) -> None:
-        ends = np.cumsum([p.size for p in self.params])
-        self._views = [
-            self.flat[end - p.size : end].reshape(p.shape) for p, end in zip(self.params, ends)
-        ]
-
-    def __setstate__(self, state: dict) -> None:
-        vars(self).update(state)
-        self._cut()  # a copy, by copy.deepcopy or pickle, has views into its own vector
-
-    def zero_grad(self) -> None:
-        """Sets every gradient to zero; without it they would add up over the steps."""
-        for p in self.params:
-            p.grad = 0.0
-
-    def step(self) -> None:
-        """Moves every parameter against its gradient."""
-        for p, view in zip(self.params, self._views):
-            if p.data is not view:  # new here, or replaced since: take its value, then share
-                view[...] = p.data
-                p.data = view
-        np.concatenate([p.read_grad().reshape(-1) for p in self.params], out=self.flat_grad)
-        self.num_steps += 1
-        self.update(self.flat, self.flat_grad)
-
-    def update(self, flat: np.ndarray, grad: np.ndarray) -> None:
-        """The optimiser's own rule: changes ``flat`` ``(P,)`` in place; may use ``grad`` up."""
-        raise NotImplementedError("SGD and AdamW say how to update")
-
-
-def _check_lr(lr: float) -> float:
-    if not (isinstance(lr, Real) and 0 <= lr < math.inf):
-        raise ValueError(f"lr must be a number of at least 0, not {lr!r}")
-    return lr
-
-
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-
-
-def _keep_freed_memory() -> None:
-    """Asks the allocator of glibc (Linux) to keep freed memory for the next step.
-
-    By default it gives large arrays back to the system at once, and every step would pay for
-    getting, and zeroing, the same memory again: up to a third of the time.
-    """
-    if hasattr(_libc, "mallopt"):
-        _libc.mallopt(-3, 32 * 1024 * 1024)  # M_MMAP_THRESHOLD: the largest value it takes
-        _libc.mallopt(-1, 1024 * 1024 * 1024)  # M_TRIM_THRESHOLD: up to 1 GB is kept
-
-
-def _give_freed_memory_back() -> None:
-    """The reverse, when training is over."""
-    if hasattr(_libc, "malloc_trim"):
-        _libc.malloc_trim(0)
-
-
-class SGD(Optimizer):
-    """Plain gradient descent: ``p -= lr * grad``."""
-
-    def __init__(self, params: Iterable[Tensor], lr: float = 0.1):
-        super().__init__(params, lr)
-
-    def update(self, flat, grad):
-        grad *= self.lr
-        flat -= grad
-
-
-class AdamW(Optimizer):
-    """Steps of about equal length for every parameter, whatever the size of its gradient.
-
-    ``m`` and ``v`` are running means of the gradient and of its square; the step is ``lr * m /
-    (sqrt(v) + eps)``, after a correction for their start at 0. ``weight_decay`` pulls every
-    parameter towards 0. Decoupled Weight Decay Regularization, Loshchilov and Hutter, 2019.
-    """
-
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
-        super().__init__(params, lr)
-        if not (0 <= betas[0] < 1 and 0 <= betas[1] < 1):
-            raise ValueError(f"betas must lie between 0 and 1 (1 excluded), not {betas}")
-        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
-        self.m, self.v = np.zeros_like(self.flat), np.zeros_like(self.flat)
-
-    def update(self, flat, grad):
-        beta1, beta2 = self.betas
-        self.m *= beta1
-        self.m += (1 - beta1) * grad
-        grad *= grad
-        grad *= 1 - beta2
-        self.v *= beta2
-        self.v += grad
-        # m and v start at 0 and are too small at first: by these factors.
-        short_m, short_v = 1 - beta1**self.num_steps, math.sqrt(1 - beta2**self.num_steps)
-        step = np.sqrt(self.v, out=grad)  # the gradient is used up: its memory serves again
-        step += self.eps * short_v
-        np.divide(self.m, step, out=step)
-        step *= self.lr * short_v / short_m
-        flat *= 1 - self.lr * self.weight_decay
-        flat -= step
-
-
-def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
-    """Scales all gradients together so that their norm is at most ``max_norm``; returns the norm
-    before. On the difficulty of training RNNs, Pascanu et al., 2013.
-    """
-    if not (isinstance(max_norm, Real) and max_norm > 0):
-        raise ValueError(f"max_norm (grad_clip) must be above 0, math.inf at most: {max_norm!r}")
-    params = list(params)
-    grads = [p.read_grad().reshape(-1) for p in params]
-    norm = math.sqrt(sum(float(grad @ grad) for grad in grads))
-    if norm > max_norm:
-        for p in params:
-            p.grad = p.grad * (max_norm / norm)
-    return norm
-
-
-def cosine_schedule(lr: float, total_steps: int, warmup_steps: int = 0, min_lr: float = 0.0):
-    """A function from the step to its learning rate: it rises in a straight line for
-    ``warmup_steps``, then falls along half a cosine to ``min_lr`` at ``total_steps``, and stays.
-    SGDR, Loshchilov and Hutter, 2017.
-    """
-    _check_lr(lr), _check_lr(min_lr), check_sizes(total_steps=total_steps)
-    if not (isinstance(warmup_steps, Real) and 0 <= warmup_steps < total_steps):
-        raise ValueError(f"warmup_steps={warmup_steps} must be below total_steps={total_steps}")
-
-    def schedule(step: int) -> float:
-        if step <= warmup_steps:
-            return lr * step / warmup_steps
-        progress = min(1.0, (step - warmup_steps) / (total_steps - warmup_steps))
-        return min_lr + (lr - min_lr) * 0.5 * (1 + math.cos(math.pi * progress))
-
-    return schedule
+from minigpt_helpers.machine import give_freed_memory_back
+from minigpt_helpers.optim import AdamW, Optimizer, clip_grad_norm
+from minigpt_helpers.text import get_batch
+from minigpt_helpers.validation import check_lr, check_rng, check_sizes
 
 
 def evaluate(model, data, block_size: int, max_windows: int = 256, batch_size: int = 32) -> float:
@@ -296,7 +142,7 @@ def train(
         try:
             measure(first - 1)
             for step in range(first, last + 1):
-                optimizer.lr = _check_lr(lr(step))
+                optimizer.lr = check_lr(lr(step))
                 x, y = get_batch(data, block_size, batch_size, rng)  # (B, T) each
                 loss = cross_entropy_loss(model(x), y)
                 optimizer.zero_grad()
@@ -318,5 +164,5 @@ def train(
         except KeyboardInterrupt:
             pass
         finally:
-            _give_freed_memory_back()
+            give_freed_memory_back()
     return history

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,10 @@ import minigpt_helpers
 pytestmark = pytest.mark.filterwarnings("error")
 
 PACKAGE = Path(minigpt_helpers.__file__).parent
-ORDER = ["text", "autograd", "functional", "nn", "training", "checklist", "generation",
-    "checkpoints"]
-OUTSIDE = {
-    "text": {"numpy"}, "autograd": {"numpy"}, "functional": {"numpy"}, "nn": {"numpy"},
-    "training": {"numpy", "threadpoolctl"}, "checklist": {"numpy"}, "generation": {"numpy"},
+ORDER = ["validation", "machine", "text", "autograd", "functional", "nn", "optim", "training",
+    "checklist", "generation", "checkpoints"]
+OUTSIDE = {room: {"numpy"} for room in ORDER} | {
+    "machine": set(), "training": {"numpy", "threadpoolctl"},
     "checkpoints": {"numpy", "safetensors"},
 }
 PUBLIC = """
@@ -57,8 +57,6 @@ def own(names: set[str]) -> set[str]:
 @pytest.mark.parametrize("room", ORDER)
 def test_a_room_imports_only_earlier_rooms(room):
     allowed = set(ORDER[: ORDER.index(room)])
-    if room == "checkpoints":
-        allowed.add("corpora")  # for the one error that both raise; the corpora import no room
     assert own(imports_of(PACKAGE / f"{room}.py")) <= allowed
 
 
@@ -69,9 +67,9 @@ def test_the_core_imports_little_from_outside(room):
     assert outside <= OUTSIDE[room]
 
 
-def test_the_corpora_import_no_room():
+def test_the_corpora_import_no_room_but_the_checks_of_arguments():
     for path in (PACKAGE / "corpora").glob("*.py"):
-        assert own(imports_of(path)) <= {"corpora"}, path.name
+        assert own(imports_of(path)) <= {"corpora", "validation"}, path.name
 
 
 def test_no_room_of_the_core_imports_what_is_built_on_it():
@@ -93,6 +91,20 @@ def test_a_room_of_the_core_can_be_read_in_one_sitting(room):
 @pytest.mark.parametrize("name", PUBLIC)
 def test_the_public_names_are_there(name):
     assert hasattr(minigpt_helpers, name)
+
+
+def test_all_names_are_listed_once_and_there():
+    exported = minigpt_helpers.__all__
+    assert len(exported) == len(set(exported)) and set(PUBLIC) <= set(exported)
+    assert all(hasattr(minigpt_helpers, name) for name in exported)
+    imported = {name for name, value in vars(minigpt_helpers).items()
+                if not name.startswith("_") and not inspect.ismodule(value)}
+    assert imported == set(exported)
+
+
+def test_the_version_is_the_projects():
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["version"] == minigpt_helpers.__version__
 
 
 @pytest.mark.parametrize("name", ["checks", "plots", "widgets"])

@@ -19,8 +19,9 @@ from minigpt_helpers.checks._reference import log_softmax
 from minigpt_helpers.corpora import load_corpus
 from minigpt_helpers.functional import cross_entropy_loss
 from minigpt_helpers.nn import MiniGPT
+from minigpt_helpers.optim import SGD
 from minigpt_helpers.text import CharTokenizer, get_batch, train_val_split
-from minigpt_helpers.training import SGD, DivergenceError, train
+from minigpt_helpers.training import DivergenceError, train
 
 # ---- the slow, obvious references ---------------------------------------------------------------
 

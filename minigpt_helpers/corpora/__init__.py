@@ -8,12 +8,9 @@ from os import PathLike
 from pathlib import Path
 
 from minigpt_helpers.corpora.weather import entropy_rate
+from minigpt_helpers.validation import MissingFileError
 
 CORPORA = ("names", "rhymes", "weather")
-
-
-class MissingFileError(FileNotFoundError, ValueError):
-    """There is no file at a path that was given."""
 
 
 def list_corpora() -> list[str]:

@@ -13,8 +13,9 @@ import numpy as np
 from minigpt_helpers.checkpoints import load_checkpoint
 from minigpt_helpers.corpora import load_corpus
 from minigpt_helpers.nn import MiniGPT
+from minigpt_helpers.optim import AdamW, cosine_schedule
 from minigpt_helpers.text import CharTokenizer, train_val_split
-from minigpt_helpers.training import AdamW, History, cosine_schedule, train
+from minigpt_helpers.training import History, train
 
 
 def load_pretrained(name: str = "rhymes") -> tuple[MiniGPT, CharTokenizer]:

@@ -23,9 +23,10 @@ from minigpt_helpers.corpora import load_corpus
 from minigpt_helpers.functional import cross_entropy_loss
 from minigpt_helpers.generation import generate
 from minigpt_helpers.nn import MiniGPT, Module
+from minigpt_helpers.optim import AdamW, cosine_schedule
 from minigpt_helpers.plots import BLUE, DASHES, GREY, WIDEST, new_figure, style
 from minigpt_helpers.text import CharTokenizer, get_batch, train_val_split
-from minigpt_helpers.training import AdamW, cosine_schedule, train
+from minigpt_helpers.training import train
 from minigpt_helpers.widgets._base import HERE, TeachingWidget, bundle, style_sheet
 
 if TYPE_CHECKING:

@@ -28,8 +28,9 @@ from IPython import get_ipython
 
 from minigpt_helpers.generation import generate
 from minigpt_helpers.plots import curves, loss_curve, smooth
-from minigpt_helpers.text import check_rng
-from minigpt_helpers.training import AdamW, History, TrainingState, train
+from minigpt_helpers.optim import AdamW
+from minigpt_helpers.training import History, TrainingState, train
+from minigpt_helpers.validation import check_rng
 from minigpt_helpers.widgets._base import TeachingWidget, bundle, check_model, style_sheet
 
 if TYPE_CHECKING:
