@@ -895,14 +895,16 @@ def parts(monkeypatch, project):
     monkeypatch.setattr(testing, "prepare", lambda project, wanted: None)
     monkeypatch.setattr(testing.subprocess, "call", call)
     monkeypatch.setattr(testing, "find_browser", lambda: None)
+    monkeypatch.setattr(testing, "installed_packages", lambda project: ["numpy"])
     monkeypatch.delenv("MINIGPT_REQUIRE_BROWSER", raising=False)
+    monkeypatch.delenv("MINIGPT_REQUIRE_TORCH", raising=False)
     return parts
 
 
 def test_all_parts_run_and_a_missing_browser_is_said(project, parts, capsys):
     assert testing.run_tests(project, []) == 0
     unit, notebooks = [words for words, _ in parts.calls]
-    assert unit == ["tests", "--ignore=tests/browser"]
+    assert unit == ["tests", "--ignore=tests/browser", "--ignore=tests/bridge"]
     assert notebooks[:4] == [
         "--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/nbval_sanitize.cfg"
     ]
@@ -910,13 +912,24 @@ def test_all_parts_run_and_a_missing_browser_is_said(project, parts, capsys):
     assert set(lessons) <= set(notebooks)
     out = capsys.readouterr().out
     assert "browser tests did not run: no Chromium found" in out
-    assert out.endswith("browser:   did not run: no Chromium found\n")
+    absent = "did not run: PyTorch and transformers are not installed\n"
+    assert f"bridge tests {absent}" in out
+    assert out.endswith(f"browser:   did not run: no Chromium found\nbridge:    {absent}")
 
 
 def test_a_missing_browser_fails_where_it_must_run(project, parts, monkeypatch, capsys):
     monkeypatch.setenv("MINIGPT_REQUIRE_BROWSER", "1")
     assert testing.run_tests(project, ["browser"]) == 1
     assert "FAILED: did not run" in capsys.readouterr().out
+
+
+def test_the_bridge_is_tested_where_pytorch_is(project, parts, monkeypatch, capsys):
+    monkeypatch.setenv("MINIGPT_REQUIRE_TORCH", "1")
+    assert testing.run_tests(project, ["bridge"]) == 1
+    assert "FAILED: did not run: PyTorch" in capsys.readouterr().out
+    monkeypatch.setattr(testing, "installed_packages", lambda project: ["torch", "transformers"])
+    assert testing.run_tests(project, ["bridge", "-x"]) == 0
+    assert [words for words, _ in parts.calls] == [["tests/bridge", "-x"]]
 
 
 def test_a_failing_part_does_not_stop_the_others(project, parts, capsys):

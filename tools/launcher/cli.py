@@ -41,7 +41,7 @@ COMMANDS = {
         "attention, 03_attention.ipynb)",
     ),
     "test": Command(
-        testing.run_tests, "[unit|notebooks|browser]... [pytest options]",
+        testing.run_tests, "[unit|notebooks|browser|bridge]... [pytest options]",
         "run all tests, or the parts named",
     ),
     "present": Command(

@@ -1,4 +1,6 @@
-"""Runs all tests: units, the notebooks against their stored outputs, the widgets in a browser."""
+"""Runs all tests: units, the notebooks against their stored outputs, the widgets in a browser, and
+what needs PyTorch, where it is installed.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from tools.launcher.browser import find_browser
-from tools.launcher.environment import prepare
+from tools.launcher.environment import installed_packages, prepare
 from tools.launcher.project import Project, UserError, python_name, say
 
 NBVAL = [
@@ -19,7 +21,7 @@ NBVAL = [
 
 
 def run_tests(project: Project, arguments: list[str]) -> int:
-    """``test [unit|notebooks|browser]... [pytest options]``: run the parts named, or all."""
+    """``test [unit|notebooks|browser|bridge]... [pytest options]``: run the parts named, or all."""
     options_from = next((i for i, a in enumerate(arguments) if a.startswith("-")), len(arguments))
     names, options = arguments[:options_from], arguments[options_from:]
     for name in names:
@@ -34,11 +36,12 @@ def run_tests(project: Project, arguments: list[str]) -> int:
     say("\n== summary ==")
     for name, problem in results.items():
         say(f"{name + ':':11}{'passed' if problem is None else problem}")
-    return 0 if all(problem in (None, NO_BROWSER) for problem in results.values()) else 1
+    return 0 if all(problem in (None, NO_BROWSER, NO_TORCH) for problem in results.values()) else 1
 
 
 def unit_tests(project: Project, options: list[str]) -> str | None:
-    return pytest(project, "unit", ["tests", "--ignore=tests/browser", *options])
+    elsewhere = ["--ignore=tests/browser", "--ignore=tests/bridge"]
+    return pytest(project, "unit", ["tests", *elsewhere, *options])
 
 
 def notebook_tests(project: Project, options: list[str]) -> str | None:
@@ -72,7 +75,21 @@ def browser_tests(project: Project, options: list[str]) -> str | None:
     return problem
 
 
-PARTS = {"unit": unit_tests, "notebooks": notebook_tests, "browser": browser_tests}
+NO_TORCH = "did not run: PyTorch and transformers are not installed"
+
+
+def bridge_tests(project: Project, options: list[str]) -> str | None:
+    """What needs PyTorch and transformers, which are in no lock, where both are installed."""
+    if not {"torch", "transformers"} <= set(installed_packages(project)):
+        say(f"\n== bridge tests ==\nbridge tests {NO_TORCH}")
+        return "FAILED: " + NO_TORCH if os.environ.get("MINIGPT_REQUIRE_TORCH") == "1" else NO_TORCH
+    return pytest(project, "bridge", ["tests/bridge", *options])
+
+
+PARTS = {
+    "unit": unit_tests, "notebooks": notebook_tests, "browser": browser_tests,
+    "bridge": bridge_tests,
+}
 
 
 def pytest(project: Project, heading: str, arguments: list[str], **variables: str) -> str | None:
