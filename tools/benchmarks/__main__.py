@@ -39,20 +39,37 @@ def parse(arguments: list[str]) -> tuple[list[str], Options]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--size", action="append", choices=list(SIZES), dest="sizes",
-                        help="of part step; may be given more than once (default: all)")
-    parser.add_argument("--threads", action="append", choices=["one", "default"],
-                        help="of part step (default: first one, then the libraries' default)")
+    parser.add_argument(
+        "--size",
+        action="append",
+        choices=list(SIZES),
+        dest="sizes",
+        help="of part step; may be given more than once (default: all)",
+    )
+    parser.add_argument(
+        "--threads",
+        action="append",
+        choices=["one", "default"],
+        help="of part step (default: first one, then the libraries' default)",
+    )
     parser.add_argument("--rounds", type=positive, default=15, help="turns of each worker (15)")
     parser.add_argument("--seconds", type=float, default=0.5, help="length of a turn (0.5)")
     parser.add_argument("--steps", type=positive, help="of memory (10000) and quality (2000)")
     parser.add_argument("--text", help="a text file for quality, such as tiny Shakespeare")
-    parser.add_argument("--torch", metavar="FOLDER", dest="torch_folder",
-                        help="where pip install --target FOLDER torch put PyTorch")
-    parser.add_argument("--cpu-time", action="store_true",
-                        help="count the processor's time, not the clock's: for a busy machine")
-    parser.add_argument("--folder", type=Path, default=Options.folder,
-                        help="where the JSON files go (build/bench)")
+    parser.add_argument(
+        "--torch",
+        metavar="FOLDER",
+        dest="torch_folder",
+        help="where pip install --target FOLDER torch put PyTorch",
+    )
+    parser.add_argument(
+        "--cpu-time",
+        action="store_true",
+        help="count the processor's time, not the clock's: for a busy machine",
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=Options.folder, help="where the JSON files go (build/bench)"
+    )
     chosen = vars(parser.parse_args(arguments))
     names = chosen.pop("parts") or [n for n in PARTS if n != "quality" or chosen["text"]]
     for name in names:

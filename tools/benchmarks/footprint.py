@@ -69,8 +69,9 @@ def kernel_memory(path: Path, folder: str) -> dict[str, int | None]:
     from nbclient import NotebookClient
 
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=600, kernel_name="python3",
-                            resources={"metadata": {"path": folder}})
+    client = NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": folder}}
+    )
     with client.setup_kernel(stderr=subprocess.DEVNULL):  # remarks on its own set-up
         for i, cell in enumerate(notebook.cells):
             client.execute_cell(cell, i)

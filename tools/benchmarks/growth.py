@@ -11,10 +11,10 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
+from minigpt_helpers.plots import COLOURS, DASHES, new_figure, style, to_png
 from tools.benchmarks.report import Options, mb, ms, progress, table
 from tools.benchmarks.sizes import SIZES, Size
 from tools.benchmarks.turns import Worker, summary, take_turns
-from minigpt_helpers.plots import COLOURS, DASHES, new_figure, style, to_png
 
 FIXED = SIZES["nanogpt"]
 VALUES = {
@@ -39,8 +39,11 @@ def grow(name: str, fixed: Size, values: list[int], options: Options) -> dict:
     with ExitStack() as stack:
         workers = {
             value: stack.enter_context(
-                Worker("ours:Training", size=asdict(replace(fixed, **{name: value})),
-                       **options.for_workers)
+                Worker(
+                    "ours:Training",
+                    size=asdict(replace(fixed, **{name: value})),
+                    **options.for_workers,
+                )
             )
             for value in values
         }
@@ -70,8 +73,14 @@ def picture(growth: dict):
                 values = np.array(grown["values"])
                 measured = np.array(grown["seconds" if what == "seconds" else "peak_bytes"])
                 text = f"{LABELS[name]}: slope {grown[f'slope_{what}']:.2f}"
-                ax.loglog(values / values[0], measured * factor, marker="o", color=colour,
-                          linestyle=dash, label=text)
+                ax.loglog(
+                    values / values[0],
+                    measured * factor,
+                    marker="o",
+                    color=colour,
+                    linestyle=dash,
+                    label=text,
+                )
             ax.set(xlabel="size, as a multiple of its smallest", ylabel=label)
             ax.legend(fontsize=11)
         axes[0].set_title("A training step's time")
@@ -83,8 +92,10 @@ def tables(result: dict) -> str:
     rows = [
         [
             f"{LABELS[name]} = {', '.join(map(str, grown['values']))}",
-            ", ".join(map(ms, grown["seconds"])), f"{grown['slope_seconds']:.2f}",
-            ", ".join(map(mb, grown["peak_bytes"])), f"{grown['slope_bytes']:.2f}",
+            ", ".join(map(ms, grown["seconds"])),
+            f"{grown['slope_seconds']:.2f}",
+            ", ".join(map(mb, grown["peak_bytes"])),
+            f"{grown['slope_bytes']:.2f}",
         ]
         for name, grown in result["growth"].items()
     ]

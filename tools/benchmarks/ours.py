@@ -7,8 +7,8 @@ import tracemalloc
 
 import numpy as np
 
-from tools.benchmarks.sizes import Size
 from minigpt_helpers import AdamW, MiniGPT, cross_entropy_loss, generate
+from tools.benchmarks.sizes import Size
 
 
 def make_model(size: Size) -> MiniGPT:

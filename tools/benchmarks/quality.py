@@ -9,10 +9,6 @@ from dataclasses import asdict
 
 import numpy as np
 
-from tools.benchmarks.ours import make_model
-from tools.benchmarks.report import NO_TORCH, Options, progress, table
-from tools.benchmarks.sizes import SIZES, Size
-from tools.benchmarks.turns import Worker
 from minigpt_helpers import (
     AdamW,
     CharTokenizer,
@@ -23,6 +19,10 @@ from minigpt_helpers import (
     train,
     train_val_split,
 )
+from tools.benchmarks.ours import make_model
+from tools.benchmarks.report import NO_TORCH, Options, progress, table
+from tools.benchmarks.sizes import SIZES, Size
+from tools.benchmarks.turns import Worker
 
 BLOCKS = 10  # the validation loss is measured after each
 ADAMW = {"lr": 1e-3, "betas": (0.9, 0.99), "weight_decay": 0.1}
@@ -68,8 +68,16 @@ class OurRun(Run):
         self.optimizer = AdamW(self.model.parameters(), **ADAMW)
 
     def train_block(self) -> None:
-        train(self.model, self.data, steps=self.steps_a_block, batch_size=self.size.batch_size,
-              optimizer=self.optimizer, lr=self.schedule, rng=self.rng, grad_clip=CLIP)
+        train(
+            self.model,
+            self.data,
+            steps=self.steps_a_block,
+            batch_size=self.size.batch_size,
+            optimizer=self.optimizer,
+            lr=self.schedule,
+            rng=self.rng,
+            grad_clip=CLIP,
+        )
 
     def loss(self, x, y) -> float:
         with no_grad():
@@ -82,8 +90,13 @@ def run(options: Options, size: Size = SIZES["nanogpt"]) -> dict:
     with ExitStack() as stack:
         workers = {
             name: stack.enter_context(
-                Worker(job, text=options.text, steps_a_block=steps_a_block, size=asdict(size),
-                       **options.for_workers)
+                Worker(
+                    job,
+                    text=options.text,
+                    steps_a_block=steps_a_block,
+                    size=asdict(size),
+                    **options.for_workers,
+                )
             )
             for name, job in JOBS.items()
             if name != "PyTorch" or options.torch is not None

@@ -122,8 +122,9 @@ class ScalarGPT:
 
     def logits(self, token, position, keys, values):
         """One position after the other: keys and values of the earlier ones are kept in lists."""
-        x = add(self.p["token_embedding.weight"][token],
-                self.p["position_embedding.weight"][position])
+        x = add(
+            self.p["token_embedding.weight"][token], self.p["position_embedding.weight"][position]
+        )
         for i in range(self.num_layers):
             block = f"blocks.{i}"
             normed = layer_norm(x, *self.layer(f"{block}.norm1"))

@@ -50,8 +50,13 @@ def measure(size: str, engines: dict, options: Options) -> dict:
     with ExitStack() as stack:
         workers = {
             name: stack.enter_context(
-                Worker(job, threads=threads, size=asdict(SIZES[size]), **arguments,
-                       **options.for_workers)
+                Worker(
+                    job,
+                    threads=threads,
+                    size=asdict(SIZES[size]),
+                    **arguments,
+                    **options.for_workers,
+                )
             )
             for name, (job, arguments, threads) in engines.items()
             if not (job.startswith("torch") and options.torch is None)

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from minigpt_helpers import get_batch
 from tools.benchmarks.ours import make_model
 from tools.benchmarks.quality import ADAMW, CLIP, Run
 from tools.benchmarks.sizes import Size
-from minigpt_helpers import get_batch
 
 
 class SelfAttention(nn.Module):

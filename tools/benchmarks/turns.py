@@ -30,15 +30,31 @@ class Worker:
     processor's time instead of the clock's: on a busy machine that leaves out the waiting.
     """
 
-    def __init__(self, job: str, *, threads: int | None = 1, torch_folder: str | None = None,
-                 cpu_time: bool = False, **arguments):
+    def __init__(
+        self,
+        job: str,
+        *,
+        threads: int | None = 1,
+        torch_folder: str | None = None,
+        cpu_time: bool = False,
+        **arguments,
+    ):
         env = {name: v for name, v in os.environ.items() if name not in THREAD_VARIABLES}
         if threads is not None:
             env |= dict.fromkeys(THREAD_VARIABLES, str(threads))
         order = {"job": job, "torch_folder": torch_folder, "cpu_time": cpu_time}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tools.benchmarks.turns", json.dumps(order | {"arguments": arguments})],
-            cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8",
+            [
+                sys.executable,
+                "-m",
+                "tools.benchmarks.turns",
+                json.dumps(order | {"arguments": arguments}),
+            ],
+            cwd=ROOT,
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
         )
 
     def ask(self, method: str, times: int = 1) -> tuple[list[float], object]:

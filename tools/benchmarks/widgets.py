@@ -59,26 +59,77 @@ class Case:
 RIGHT_AND_LEFT = ("ArrowRight",) * 10 + ("ArrowLeft",) * 10
 MASK = "AttentionMaskExplorer"
 CASES = [
-    Case(f"{MASK}: temperature", f"{MASK}(model, tokenizer)", "temperature", RIGHT_AND_LEFT,
-         at_most=(40, 100)),
-    Case(f"{MASK}: length", f"{MASK}(model, tokenizer)", "length",
-         ("ArrowLeft",) * 7 + ("ArrowRight",) * 7, ("End",), at_most=(40, 100)),
-    Case(f"{MASK}, 64x64: temperature", f"{MASK}(model, tokenizer, text64)", "temperature",
-         RIGHT_AND_LEFT, at_most=(60, None)),
-    Case("TemperatureExplorer: temperature", "TemperatureExplorer(model, tokenizer)",
-         "temperature", RIGHT_AND_LEFT, at_most=(40, 100)),
-    Case("TemperatureExplorer: top-k", "TemperatureExplorer(model, tokenizer)", "top_k",
-         ("ArrowRight",) * 10 + ("ArrowLeft",) * 10, ("Home",), at_most=(40, 100)),
-    Case("AttentionViewer, 64x64: row", "AttentionViewer(model, tokenizer, text64)",
-         "text-arcs", ("ArrowLeft",) * 10 + ("ArrowRight",) * 10, at_most=(60, None)),
-    Case("AttentionViewer: row", "AttentionViewer(model, tokenizer)", "text-arcs",
-         ("ArrowLeft",) * 10 + ("ArrowRight",) * 10),
-    Case("GraphExplorer: step", 'GraphExplorer("(a*b + c).tanh()", a=2.0, b=-3.0, c=10.0)',
-         "step", ("ArrowRight",) * 7 + ("ArrowLeft",) * 7, ("Home",)),
+    Case(
+        f"{MASK}: temperature",
+        f"{MASK}(model, tokenizer)",
+        "temperature",
+        RIGHT_AND_LEFT,
+        at_most=(40, 100),
+    ),
+    Case(
+        f"{MASK}: length",
+        f"{MASK}(model, tokenizer)",
+        "length",
+        ("ArrowLeft",) * 7 + ("ArrowRight",) * 7,
+        ("End",),
+        at_most=(40, 100),
+    ),
+    Case(
+        f"{MASK}, 64x64: temperature",
+        f"{MASK}(model, tokenizer, text64)",
+        "temperature",
+        RIGHT_AND_LEFT,
+        at_most=(60, None),
+    ),
+    Case(
+        "TemperatureExplorer: temperature",
+        "TemperatureExplorer(model, tokenizer)",
+        "temperature",
+        RIGHT_AND_LEFT,
+        at_most=(40, 100),
+    ),
+    Case(
+        "TemperatureExplorer: top-k",
+        "TemperatureExplorer(model, tokenizer)",
+        "top_k",
+        ("ArrowRight",) * 10 + ("ArrowLeft",) * 10,
+        ("Home",),
+        at_most=(40, 100),
+    ),
+    Case(
+        "AttentionViewer, 64x64: row",
+        "AttentionViewer(model, tokenizer, text64)",
+        "text-arcs",
+        ("ArrowLeft",) * 10 + ("ArrowRight",) * 10,
+        at_most=(60, None),
+    ),
+    Case(
+        "AttentionViewer: row",
+        "AttentionViewer(model, tokenizer)",
+        "text-arcs",
+        ("ArrowLeft",) * 10 + ("ArrowRight",) * 10,
+    ),
+    Case(
+        "GraphExplorer: step",
+        'GraphExplorer("(a*b + c).tanh()", a=2.0, b=-3.0, c=10.0)',
+        "step",
+        ("ArrowRight",) * 7 + ("ArrowLeft",) * 7,
+        ("Home",),
+    ),
     Case("BlockBench: residual", "BlockBench()", "residual", ("Space",)),
-    Case("TokenExplorer: a letter typed", 'TokenExplorer(tokenizer, "the cat")', "text", tuple("abcd")),
-    Case("TrainingDashboard: pause", "TrainingDashboard(small, data, steps=10**7)", "pause",
-         ("Space",), until="words.startsWith('paused')"),
+    Case(
+        "TokenExplorer: a letter typed",
+        'TokenExplorer(tokenizer, "the cat")',
+        "text",
+        tuple("abcd"),
+    ),
+    Case(
+        "TrainingDashboard: pause",
+        "TrainingDashboard(small, data, steps=10**7)",
+        "pause",
+        ("Space",),
+        until="words.startsWith('paused')",
+    ),
 ]
 
 # Sets window.took when `until` has been true at the start of a frame, for the next key.
@@ -193,8 +244,14 @@ def measure(page, case: Case, moves: int) -> list[float]:
 
 def summary(times: list[float], case: Case) -> dict:
     median, late = np.percentile(times, [50, 95])
-    return {"moves": len(times), "median": float(median), "95th percentile": float(late),
-            "fastest": min(times), "at most": case.at_most, "all": times}
+    return {
+        "moves": len(times),
+        "median": float(median),
+        "95th percentile": float(late),
+        "fastest": min(times),
+        "at most": case.at_most,
+        "all": times,
+    }
 
 
 def tables(result: dict) -> str:
@@ -204,8 +261,15 @@ def tables(result: dict) -> str:
     for name, found in result["milliseconds"].items():
         promised = found["at most"]
         said = "" if promised is None else " / ".join(f"{x:g}" for x in promised if x is not None)
-        rows.append([name, found["moves"], f"{found['median']:.1f}",
-                     f"{found['95th percentile']:.1f}", said])
+        rows.append(
+            [
+                name,
+                found["moves"],
+                f"{found['median']:.1f}",
+                f"{found['95th percentile']:.1f}",
+                said,
+            ]
+        )
     heading = (
         f"Milliseconds from a key on a control to the frame after the new picture "
         f"(headless Chromium {result['browser']}). At 60 Hz a frame takes 16.7."

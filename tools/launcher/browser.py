@@ -10,8 +10,14 @@ from pathlib import Path
 from tools.launcher.project import UserError
 
 BROWSER_NAMES = [
-    "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome",
-    "microsoft-edge", "microsoft-edge-stable", "msedge",
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "microsoft-edge",
+    "microsoft-edge-stable",
+    "msedge",
 ]
 BROWSER_FILES = [
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",

@@ -30,65 +30,78 @@ def reset(project: Project, arguments: list[str]) -> int:
 
 COMMANDS = {
     "": Command(
-        lab.open_lab, "[--original] [--user-config] [JupyterLab options]",
+        lab.open_lab,
+        "[--original] [--user-config] [JupyterLab options]",
         "open lesson 1 in JupyterLab; you work on copies in my_work/ (--original: on the\n"
         "project's own; --user-config: with your own Jupyter configuration). Options such as\n"
         "--no-browser, --port 8890, --ip are JupyterLab's",
     ),
     "reset": Command(
-        reset, "NAME",
+        reset,
+        "NAME",
         "put a fresh copy of a notebook in my_work/ and keep yours beside it (NAME: 03,\n"
         "attention, 03_attention.ipynb)",
     ),
     "test": Command(
-        testing.run_tests, "[unit|notebooks|browser|bridge]... [pytest options]",
+        testing.run_tests,
+        "[unit|notebooks|browser|bridge]... [pytest options]",
         "run all tests, or the parts named",
     ),
     "present": Command(
-        present.present, "[NAME] [JupyterLab options]",
+        present.present,
+        "[NAME] [JupyterLab options]",
         "for teachers: show a lesson slide by slide in JupyterLab, its widgets running",
     ),
     "slides": Command(
-        slides.make_slides, "[NAME]... [--pdf]",
+        slides.make_slides,
+        "[NAME]... [--pdf]",
         "for teachers: make slides of the lessons (or those named) in build/slides/; they need no\n"
         "network (--pdf: also to hand out, one page a slide; needs a Chromium)",
     ),
     "site": Command(
-        slides.make_site, "[--out FOLDER] [--no-lite] [--help]",
+        slides.make_site,
+        "[--out FOLDER] [--no-lite] [--help]",
         "make a web site of the lessons in build/site/: every widget works in it without Python\n"
         "and without a network (--help: all options)",
     ),
     "bench": Command(
-        bench.run_benchmarks, "[PART]... [--size NAME] [--rounds N] [--help]",
+        bench.run_benchmarks,
+        "[PART]... [--size NAME] [--rounds N] [--help]",
         "measure speed, memory and quality, beside PyTorch if it is there; the figures go to\n"
         "build/bench/ (--help: parts and options)",
     ),
     "grade": Command(
-        sets.grade, "FOLDER [--out FOLDER] [--help]",
+        sets.grade,
+        "FOLDER [--out FOLDER] [--help]",
         "for teachers: grade the problem sets that students handed in; see docs/grading.md\n"
         "(--help: all options)",
     ),
     "release": Command(
-        release.release, "[--out FILE]",
+        release.release,
+        "[--out FILE]",
         "for teachers: pack what students get, without solutions and hidden tests",
     ),
     "table": Command(
-        slides.show_table, "[NAME]",
+        slides.show_table,
+        "[NAME]",
         "for maintainers: count each lesson's minutes, words, pictures, exercises and slides, and say\n"
         "what is beyond its limit (with a name: by section)",
     ),
     "problems": Command(
-        sets.make_problems, "[--check] [NAME]...",
+        sets.make_problems,
+        "[--check] [NAME]...",
         "for maintainers: make notebooks/problems/ from notebooks/solutions/, without solutions\n"
         "and hidden tests (--check: only say where what is stored differs)",
     ),
     "execute": Command(
-        lab.execute, "[NAME]...",
+        lab.execute,
+        "[NAME]...",
         "for maintainers: run the project's notebooks (or those named) from top to bottom\n"
         "and store what they show",
     ),
     "lock": Command(
-        locking.write_locks, "[--upgrade]",
+        locking.write_locks,
+        "[--upgrade]",
         "for maintainers: write the locks (tools/locks/) again (needs uv)",
     ),
 }

@@ -98,9 +98,10 @@ CAUSES = [
 
 def install_error(log_text: str, log_name: str) -> UserError:
     """Say why an install failed, as far as its log tells."""
-    for pattern, what, advice in CAUSES:
+    for pattern, cause, remedy in CAUSES:
         if found := re.search(pattern, log_text):
-            what = what.format(name=found[found.lastindex]) if found.lastindex else what
+            what = cause.format(name=found[found.lastindex]) if found.lastindex else cause
+            advice = remedy
             break
     else:
         lines = [line.strip() for line in log_text.splitlines() if line.strip()]

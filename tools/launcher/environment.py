@@ -22,8 +22,8 @@ from pathlib import Path
 
 from tools.launcher.diagnosis import install_error
 from tools.launcher.installers import installer_env
-from tools.launcher.project import Project, UserError, python_name, say
 from tools.launcher.needed import NEEDED
+from tools.launcher.project import Project, UserError, python_name, say
 
 # What can be installed, and from which lock.
 LOCKS = {
@@ -38,7 +38,12 @@ CONTAINS = {
     "site": ("site",),
     "tests": ("tests", "teaching", "lessons"),
 }
-NEEDED_SPACE = {"lessons": 700, "teaching": 1100, "site": 1200, "tests": 1400}  # MB, with the download
+NEEDED_SPACE = {
+    "lessons": 700,
+    "teaching": 1100,
+    "site": 1200,
+    "tests": 1400,
+}  # MB, with the download
 
 # JupyterLab's own choices, changed for this environment alone: whole notebook in the page, no
 # question about news, no look for updates.
@@ -126,7 +131,11 @@ def python_version(project: Project) -> tuple[int, int] | None:
     try:
         answer = subprocess.run(
             [str(project.python), "-c", question],
-            env=project.child_env(), capture_output=True, text=True, timeout=60, check=True,
+            env=project.child_env(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
         )
         major, minor = answer.stdout.split()
         return int(major), int(minor)
@@ -297,9 +306,13 @@ def logged(project: Project, command: list) -> bool:
         log.flush()
         with subprocess.Popen(
             [str(part) for part in command],
-            cwd=project.root, env=env, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            encoding="utf-8", errors="replace",
+            cwd=project.root,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
         ) as process:
             for line in process.stdout:
                 log.write(line)

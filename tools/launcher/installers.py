@@ -18,14 +18,39 @@ from tools.launcher.project import Project
 
 # Indexes, proxy, certificates, cache and patience.
 PIP_KEPT = {
-    "index-url", "extra-index-url", "no-index", "find-links", "trusted-host", "cert", "client-cert",
-    "proxy", "keyring-provider", "timeout", "default-timeout", "retries", "cache-dir",
+    "index-url",
+    "extra-index-url",
+    "no-index",
+    "find-links",
+    "trusted-host",
+    "cert",
+    "client-cert",
+    "proxy",
+    "keyring-provider",
+    "timeout",
+    "default-timeout",
+    "retries",
+    "cache-dir",
     "no-cache-dir",
 }
 UV_KEPT = {
-    "index-url", "extra-index-url", "no-index", "find-links", "insecure-host", "default-index",
-    "index", "index-strategy", "keyring-provider", "native-tls", "system-certs", "http-timeout",
-    "http-retries", "cache-dir", "no-cache", "offline", "link-mode",
+    "index-url",
+    "extra-index-url",
+    "no-index",
+    "find-links",
+    "insecure-host",
+    "default-index",
+    "index",
+    "index-strategy",
+    "keyring-provider",
+    "native-tls",
+    "system-certs",
+    "http-timeout",
+    "http-retries",
+    "cache-dir",
+    "no-cache",
+    "offline",
+    "link-mode",
 }
 UV_NAMES = {"allow-insecure-host": "insecure-host"}  # in files: as variable
 
@@ -36,7 +61,11 @@ def installer_env(project: Project) -> dict[str, str]:
     kept = {name: value for name, value in env.items() if fits(name)}
     env = {name: value for name, value in env.items() if not name.startswith(("PIP_", "UV_"))}
     from_files = pip_settings(project) | uv_settings()
-    env |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "UV_NO_CONFIG": "1"}
+    env |= {
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "UV_NO_CONFIG": "1",
+    }
     return env | from_files | kept
 
 
@@ -51,8 +80,12 @@ def pip_settings(project: Project) -> dict[str, str]:
     """What pip's files say, as variables: ``pip config`` knows where they are on each system."""
     try:
         listed = subprocess.run(
-            [str(project.python), "-m", "pip", "config", "list"], env=project.child_env(),
-            capture_output=True, encoding="utf-8", errors="replace", timeout=60,
+            [str(project.python), "-m", "pip", "config", "list"],
+            env=project.child_env(),
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=60,
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return {}
@@ -60,7 +93,8 @@ def pip_settings(project: Project) -> dict[str, str]:
     found.sort()  # of two sections pip prefers install
     return {
         "PIP_" + name.upper().replace("-", "_"): ast.literal_eval(value).strip().replace("\n", " ")
-        for _, name, value in found if name in PIP_KEPT
+        for _, name, value in found
+        if name in PIP_KEPT
     }
 
 

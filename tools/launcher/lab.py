@@ -66,7 +66,8 @@ def others_config(project: Project, env: dict[str, str]) -> list[Path]:
         [str(project.python), "-c", CONFIG_PATH], env=env, capture_output=True, encoding="utf-8"
     ).stdout
     others = [
-        folder for folder in map(Path, listed.splitlines())
+        folder
+        for folder in map(Path, listed.splitlines())
         if not folder.is_relative_to(project.venv) and not folder.is_relative_to(project.settings)
     ]
     found = [file for folder in others for pattern in CONFIG_FILES for file in folder.glob(pattern)]

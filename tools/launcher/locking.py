@@ -11,8 +11,8 @@ import subprocess
 import tomllib
 
 from tools.launcher.environment import LOCKS
-from tools.launcher.project import Project, UserError, say
 from tools.launcher.needed import NEEDED
+from tools.launcher.project import Project, UserError, say
 
 
 def write_locks(project: Project, options: list[str]) -> int:
@@ -27,14 +27,28 @@ def write_locks(project: Project, options: list[str]) -> int:
         output = project.root / LOCKS[wanted]
         code = subprocess.run(
             [
-                uv, "pip", "compile", "-", "--output-file", str(output), "--quiet",
-                "--universal", "--python-version", "%d.%d" % NEEDED, "--generate-hashes",
-                "--no-emit-index-url", "--no-annotate",
-                "--custom-compile-command", "python3 start.py lock",
-                *constraint, *options,
+                uv,
+                "pip",
+                "compile",
+                "-",
+                "--output-file",
+                str(output),
+                "--quiet",
+                "--universal",
+                "--python-version",
+                "%d.%d" % NEEDED,
+                "--generate-hashes",
+                "--no-emit-index-url",
+                "--no-annotate",
+                "--custom-compile-command",
+                "python3 start.py lock",
+                *constraint,
+                *options,
             ],
             input="\n".join(requirements(project, wanted)),
-            encoding="utf-8", cwd=project.root, stdout=subprocess.DEVNULL,
+            encoding="utf-8",
+            cwd=project.root,
+            stdout=subprocess.DEVNULL,
         ).returncode
         if code != 0:
             return code
@@ -48,7 +62,10 @@ def requirements(project: Project, wanted: str) -> list[str]:
         settings = tomllib.load(file)
     asked = settings["project"]["dependencies"] + settings["build-system"]["requires"]
     extras = {
-        "lessons": [], "teaching": ["teach"], "site": ["site"], "tests": ["teach", "test"],
+        "lessons": [],
+        "teaching": ["teach"],
+        "site": ["site"],
+        "tests": ["teach", "test"],
     }
     for extra in extras[wanted]:
         asked += settings["project"]["optional-dependencies"][extra]

@@ -38,9 +38,7 @@ def reset(project: Project, wanted: str) -> Path:
     name = find_name(project, wanted)
     mine = project.work / name
     copied_from = read_versions(project)
-    if mine.exists() and mine.read_bytes() != student_copy(
-        (project.notebooks / name).read_bytes()
-    ):
+    if mine.exists() and mine.read_bytes() != student_copy((project.notebooks / name).read_bytes()):
         kept = free_name(mine)
         os.replace(mine, kept)
         say(f"Your notebook is kept as {kept.relative_to(project.root).as_posix()}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tools.launcher import my_work, lab
+from tools.launcher import lab, my_work
 from tools.launcher.environment import prepare
 from tools.launcher.project import Project, say
 
@@ -31,7 +31,9 @@ def present(project: Project, arguments: list[str]) -> int:
 
 def set_stage(project: Project, stage: Path, name: str) -> None:
     """Copy the notebook and its pictures; a copy of another notebook, perhaps in use, stays."""
-    shutil.copytree(project.notebooks / "images", stage / "notebooks" / "images", dirs_exist_ok=True)
+    shutil.copytree(
+        project.notebooks / "images", stage / "notebooks" / "images", dirs_exist_ok=True
+    )
     copy = stage / "notebooks" / name
     copy.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(project.notebooks / name, copy)

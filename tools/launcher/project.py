@@ -9,19 +9,24 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-
 # Variables, by how they begin, that let in packages or start-up files from outside .venv, or change
 # what Python and matplotlib do with the lessons' code.
 FOREIGN = ("PYTHON", "JUPYTER_PATH", "JUPYTERLAB_DIR", "MPLBACKEND", "MATPLOTLIBRC")
 JUPYTERS = ("JUPYTER_", "JUPYTERLAB_", "IPYTHON")
 # These change nothing (a password is no configuration).
 KEPT = (
-    "JUPYTER_TOKEN", "PYTHONUTF8", "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE",
-    "PYTHONPYCACHEPREFIX", "PYTHONUNBUFFERED",
+    "JUPYTER_TOKEN",
+    "PYTHONUTF8",
+    "PYTHONHASHSEED",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONPYCACHEPREFIX",
+    "PYTHONUNBUFFERED",
 )
 # Folders that programs look for in the home folder, which may be missing or read-only.
 JUPYTER_FOLDERS = {
-    "JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "IPYTHONDIR": "ipython",
+    "JUPYTER_CONFIG_DIR": "config",
+    "JUPYTER_DATA_DIR": "data",
+    "IPYTHONDIR": "ipython",
 }
 MATPLOTLIB_FOLDER = {"MPLCONFIGDIR": "matplotlib"}  # its list of fonts
 

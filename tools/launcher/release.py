@@ -39,8 +39,10 @@ def release(project: Project, arguments: list[str]) -> int:
         for name in names:
             add(archive, project.root / name, f"mini-gpt/{name}")
     os.replace(half, target)
-    say(f"Written: {target} ({len(names)} files). Students unpack it and type "
-        f"{python_name()} start.py in it.")
+    say(
+        f"Written: {target} ({len(names)} files). Students unpack it and type "
+        f"{python_name()} start.py in it."
+    )
     return 0
 
 
@@ -48,7 +50,10 @@ def tracked(project: Project) -> list[str]:
     """The files that git tracks, sorted; an error if one of them is missing."""
     try:
         listed = subprocess.run(
-            ["git", "ls-files", "-z"], cwd=project.root, capture_output=True, check=True,
+            ["git", "ls-files", "-z"],
+            cwd=project.root,
+            capture_output=True,
+            check=True,
             encoding="utf-8",
         ).stdout
     except (OSError, subprocess.CalledProcessError) as error:

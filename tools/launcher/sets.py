@@ -42,7 +42,8 @@ def make_problems(project: Project, arguments: list[str]) -> int:
     prepare(project, "teaching")
     return subprocess.call(
         [str(project.python), "-m", "tools.teaching.problems", *options, *map(str, chosen)],
-        cwd=project.root, env=project.child_env(),
+        cwd=project.root,
+        env=project.child_env(),
     )
 
 

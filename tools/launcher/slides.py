@@ -6,9 +6,9 @@ import subprocess
 from pathlib import Path
 
 from tools.launcher import my_work
+from tools.launcher.browser import find_browser
 from tools.launcher.environment import prepare
 from tools.launcher.project import Project, UserError, python_name, say
-from tools.launcher.browser import find_browser
 from tools.teaching import lesson_table  # standard library only
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -15,8 +14,12 @@ from tools.launcher.environment import installed_packages, prepare
 from tools.launcher.project import Project, UserError, python_name, say
 
 NBVAL = [
-    "--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/nbval_sanitize.cfg",
-    "--nbval-cell-timeout", "300",
+    "--nbval",
+    "--nbval-current-env",
+    "--nbval-sanitize-with",
+    "tests/nbval_sanitize.cfg",
+    "--nbval-cell-timeout",
+    "300",
 ]
 
 
@@ -87,7 +90,9 @@ def bridge_tests(project: Project, options: list[str]) -> str | None:
 
 
 PARTS = {
-    "unit": unit_tests, "notebooks": notebook_tests, "browser": browser_tests,
+    "unit": unit_tests,
+    "notebooks": notebook_tests,
+    "browser": browser_tests,
     "bridge": bridge_tests,
 }
 

@@ -16,7 +16,6 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-
 RECORD = """\
 import json
 from minigpt_helpers.widgets import TrainingDashboard
@@ -48,7 +47,9 @@ def execute(path: Path) -> None:
 def store_run(outputs: list, runs: dict[str, dict]) -> None:
     """Beside the state of a dashboard, which is in the output before its view."""
     for before, view in zip(outputs, outputs[1:]):
-        model = view.get("data", {}).get("application/vnd.jupyter.widget-view+json", {}).get("model_id")
+        model = (
+            view.get("data", {}).get("application/vnd.jupyter.widget-view+json", {}).get("model_id")
+        )
         if model in runs:
             before.metadata["minigpt"]["run"] = json.dumps(runs[model], ensure_ascii=False)
 

@@ -160,8 +160,12 @@ def show_table(lessons: list[Path]) -> list[str]:
         (path,) = lessons
         print(table({**by_section(path), "all": count(path)}, {"all": str(announced(path) or "-")}))
     else:
-        print(table({path.stem: count(path) for path in lessons},
-                    {path.stem: str(announced(path) or "-") for path in lessons}))
+        print(
+            table(
+                {path.stem: count(path) for path in lessons},
+                {path.stem: str(announced(path) or "-") for path in lessons},
+            )
+        )
     problems = [problem for path in lessons for problem in beyond_limits(path.stem, count(path))]
     print("\n".join(["", *problems]) if problems else "\nEvery limit holds.")
     return problems

@@ -116,7 +116,8 @@ def leaks(solution: NotebookNode, text: str) -> Iterator[str]:
     yield from (f"the line {line!r}" for line in secrets(solution) if squeezed(line) in flat)
     yield from (
         f"the hidden seed {seed}"
-        for seed in sorted(seeds(solution)) if re.search(rf"\b{seed}\b", text)
+        for seed in sorted(seeds(solution))
+        if re.search(rf"\b{seed}\b", text)
     )
 
 
