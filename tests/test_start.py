@@ -12,6 +12,8 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -350,6 +352,19 @@ def test_jupyter_says_where_it_reads_its_configuration(monkeypatch, tmp_path):
     assert named == {False: False, True: True}
 
 
+def page_at(address):
+    """The text of a page; a server prints its address a moment before it listens."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(address) as answer:
+                return answer.read().decode()
+        except urllib.error.URLError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
+
+
 @posix
 def test_the_address_that_jupyterlab_prints_is_a_page_under_any_base_url(tmp_path, monkeypatch):
     """A real JupyterLab; ``/lab/`` is the base URL that can be mistaken for a part of the page."""
@@ -366,8 +381,7 @@ def test_the_address_that_jupyterlab_prints_is_a_page_under_any_base_url(tmp_pat
                 if (found := re.search(r"http://127.0.0.1:\S+", line))
             )
             assert address.endswith("/lab/lab/tree/my_work")
-            with urllib.request.urlopen(address) as answer:
-                assert "jupyter-config-data" in answer.read().decode()
+            assert "jupyter-config-data" in page_at(address)
         finally:
             process.terminate()
 
