@@ -715,7 +715,7 @@ def test_a_failed_install_is_explained_and_made_anew_next_time(project, installe
 def test_uv_is_used_if_it_is_there_and_pip_if_uv_fails(project, installer, monkeypatch, capsys):
     monkeypatch.setattr(environment.shutil, "which", lambda name: f"/bin/{name}")
     environment.prepare(project, "lessons")
-    venv, lock, this_project = installer.calls
+    venv, lock, _ = installer.calls
     assert "--without-pip" in venv
     assert lock[:5] == ["/bin/uv", "pip", "install", "--python", str(project.python)]
     shutil.rmtree(project.venv)
@@ -819,9 +819,8 @@ def test_what_an_installer_prints_goes_to_the_log(project):
 
 
 def test_two_at_once_wait_for_each_other(project):
-    with environment.only_one(project):
-        with (project.root / "build" / "install.lock").open("a+") as file:
-            assert not environment.try_lock(file)
+    with environment.only_one(project), (project.root / "build" / "install.lock").open("a+") as file:
+        assert not environment.try_lock(file)
     with (project.root / "build" / "install.lock").open("a+") as file:
         assert environment.try_lock(file)
 
@@ -894,31 +893,43 @@ def test_a_file_that_cannot_be_written_is_named():
 
 @pytest.fixture
 def parts(monkeypatch, project):
-    """Pretend that all is installed; note what pytest is called with."""
+    """Pretend that all is installed; note what each program of the tests is called with."""
     calls = []
 
     def call(words, **kwargs):
-        calls.append((words[3:], kwargs["env"]))
+        calls.append((words[1:], kwargs["env"]))
+        parts.effect(Path(kwargs["env"]["TMPDIR"]))
         return parts.code
 
     class Parts:
         code = 0
+
+        def effect(self, temporary):
+            """What a program does to the project."""
 
     parts = Parts()
     parts.calls = calls
     monkeypatch.setattr(testing, "prepare", lambda project, wanted: None)
     monkeypatch.setattr(testing.subprocess, "call", call)
     monkeypatch.setattr(testing, "find_browser", lambda: None)
-    monkeypatch.setattr(testing, "installed_packages", lambda project: ["numpy"])
     monkeypatch.delenv("MINIGPT_REQUIRE_BROWSER", raising=False)
-    monkeypatch.delenv("MINIGPT_REQUIRE_TORCH", raising=False)
+    monkeypatch.setattr(testing.os, "cpu_count", lambda: 2)
     return parts
 
 
 def test_all_parts_run_and_a_missing_browser_is_said(project, parts, capsys):
+    assert testing.run_tests(project, ["lint", "types"]) == 0
     assert testing.run_tests(project, []) == 0
-    unit, notebooks = [words for words, _ in parts.calls]
-    assert unit == ["tests", "--ignore=tests/browser", "--ignore=tests/bridge"]
+    programs = [words[:3] for words, _ in parts.calls]
+    assert programs[:5] == [
+        ["-m", "ruff", "check"], ["-m", "ruff", "format"], ["-m", "codespell_lib", "."],
+        ["tests/notebook_lint.py", *[f"notebooks/{name}" for name in LESSONS[:2]]],
+        ["-m", "basedpyright"],
+    ]
+    unit, notebooks = [words[2:] for words, _ in parts.calls[5:]]
+    assert unit == [
+        "tests", "--ignore=tests/browser", "--ignore=tests/bridge", "-n", "2", "--dist", "loadfile"
+    ]
     assert notebooks[:4] == [
         "--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/nbval_sanitize.cfg"
     ]
@@ -926,29 +937,84 @@ def test_all_parts_run_and_a_missing_browser_is_said(project, parts, capsys):
     assert set(lessons) <= set(notebooks)
     out = capsys.readouterr().out
     assert "browser tests did not run: no Chromium found" in out
-    absent = "did not run: PyTorch and transformers are not installed\n"
-    assert f"bridge tests {absent}" in out
-    assert out.endswith(f"browser:   did not run: no Chromium found\nbridge:    {absent}")
+    for part in ("lint", "types", "unit", "notebooks"):
+        assert f"\n{part + ':':11}passed\n" in out, part
+    assert "\nbrowser:   did not run: no Chromium found\n" in out
+    assert out.endswith("\nbridge:    did not run: PyTorch and transformers are not installed\n")
 
 
-def test_a_missing_browser_fails_where_it_must_run(project, parts, monkeypatch, capsys):
-    monkeypatch.setenv("MINIGPT_REQUIRE_BROWSER", "1")
-    assert testing.run_tests(project, ["browser"]) == 1
-    assert "FAILED: did not run" in capsys.readouterr().out
+@pytest.mark.parametrize("options", [["-n", "4"], ["--pdb"], ["-s"], ["--numprocesses=0"]])
+def test_the_unit_tests_take_two_processes_unless_told_otherwise(
+    project, parts, monkeypatch, options
+):
+    assert testing.processes(["-x"]) == ["-n", "2", "--dist", "loadfile"]
+    assert testing.processes(options) == []
+    monkeypatch.setattr(testing.os, "cpu_count", lambda: 1)
+    assert testing.processes([]) == []
 
 
-def test_the_bridge_is_tested_where_pytorch_is(project, parts, monkeypatch, capsys):
-    monkeypatch.setenv("MINIGPT_REQUIRE_TORCH", "1")
-    assert testing.run_tests(project, ["bridge"]) == 1
-    assert "FAILED: did not run: PyTorch" in capsys.readouterr().out
-    monkeypatch.setattr(testing, "installed_packages", lambda project: ["torch", "transformers"])
-    assert testing.run_tests(project, ["bridge", "-x"]) == 0
-    assert [words for words, _ in parts.calls] == [["tests/bridge", "-x"]]
+def test_the_quick_tests_are_some_of_the_unit_tests(project, parts):
+    assert testing.run_tests(project, ["quick", "-x"]) == 0
+    [(words, _)] = parts.calls
+    files = [word for word in words if word.startswith("tests/")]
+    assert files and all((here().root / file).is_file() for file in files)
+    assert words[-1] == "-x"
+
+
+def test_each_program_that_fails_is_named(project, parts, capsys):
+    parts.code = 1
+    assert testing.run_tests(project, ["lint", "types"]) == 1
+    out = capsys.readouterr().out
+    assert "FAILED: ruff check, ruff format, codespell, notebook lint" in out
+    assert "FAILED: pyright" in out
+
+
+def leave_a_file(project, temporary):
+    (project.root / "notebooks" / "result.txt").write_text("")
+
+
+def change_a_notebook(project, temporary):
+    (project.root / "notebooks" / LESSONS[0]).write_text("its outputs are others now")
+
+
+def remove_a_file(project, temporary):
+    (project.root / LOCKS["tests"]).unlink()
+
+
+def leave_a_temporary_file(project, temporary):
+    (temporary / "model.safetensors").write_text("")
+
+
+def change_nothing_of_the_project(project, temporary):
+    (project.root / "notebooks" / LESSONS[0]).touch()
+    for name in ("build", "my_work", "notebooks/.ipynb_checkpoints"):
+        (project.root / name).mkdir()
+        (project.root / name / "made.txt").write_text("")
+
+
+@pytest.mark.parametrize(
+    ("effect", "said"),
+    [
+        (leave_a_file, "new: notebooks/result.txt"),
+        (change_a_notebook, "changed: notebooks/01_tokenization.ipynb"),
+        (remove_a_file, "gone: tools/locks/tests.lock"),
+        (leave_a_temporary_file, "temporary: model.safetensors"),
+        (change_nothing_of_the_project, None),
+    ],
+)
+def test_tests_that_leave_or_change_files_fail(project, parts, capsys, effect, said):
+    parts.effect = lambda temporary: effect(project, temporary)
+    assert testing.run_tests(project, ["unit"]) == (0 if said is None else 1)
+    out = capsys.readouterr().out
+    assert said is None or said in out
+    assert out.endswith("unit:      passed\n" if said is None else "files were changed or left\n")
+    [(_, env)] = parts.calls
+    assert not Path(env["TMPDIR"]).exists()
 
 
 def test_a_failing_part_does_not_stop_the_others(project, parts, capsys):
     parts.code = 1
-    assert testing.run_tests(project, []) == 1
+    assert testing.run_tests(project, ["unit", "notebooks"]) == 1
     assert len(parts.calls) == 2
     assert capsys.readouterr().out.count("FAILED (pytest ended with 1)") == 2
 

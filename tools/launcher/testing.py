@@ -1,5 +1,5 @@
-"""Runs all tests: units, the notebooks against their stored outputs, the widgets in a browser, and
-what needs PyTorch, where it is installed.
+"""Runs the tests: lint, types, units, the notebooks against their stored outputs, the widgets in a
+browser, and what needs PyTorch, where it is installed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tools.launcher.browser import find_browser
 from tools.launcher.environment import installed_packages, prepare
+from tools.launcher.leftovers import watched
 from tools.launcher.project import Project, UserError, python_name, say
 
 NBVAL = [
@@ -21,10 +22,14 @@ NBVAL = [
     "--nbval-cell-timeout",
     "300",
 ]
+# For the loop while working: what the lessons import, the launcher's words, the lint's own tests.
+QUICK = """
+    text autograd functional nn generation checkpoints source_snippets setup student_copy prompt_lint
+""".split()
 
 
 def run_tests(project: Project, arguments: list[str]) -> int:
-    """``test [unit|notebooks|browser|bridge]... [pytest options]``: run the parts named, or all."""
+    """``test [PART]... [pytest options]``: run the parts named, or all but BY_NAME."""
     options_from = next((i for i, a in enumerate(arguments) if a.startswith("-")), len(arguments))
     names, options = arguments[:options_from], arguments[options_from:]
     for name in names:
@@ -35,30 +40,84 @@ def run_tests(project: Project, arguments: list[str]) -> int:
                 f"{python_name()} start.py test unit -x",
             )
     prepare(project, "tests")
-    results = {name: PARTS[name](project, options) for name in names or PARTS}
+    results = {}
+    for name in names or [name for name in PARTS if name not in BY_NAME]:
+        with watched(project.root) as (variables, left):
+            problem = PARTS[name](project, options, variables)
+        if left:
+            say("\n  ".join(["When these tests were over:", *left]))
+        results[name] = problem or ("FAILED: files were changed or left" if left else None)
     say("\n== summary ==")
     for name, problem in results.items():
         say(f"{name + ':':11}{'passed' if problem is None else problem}")
     return 0 if all(problem in (None, NO_BROWSER, NO_TORCH) for problem in results.values()) else 1
 
 
-def unit_tests(project: Project, options: list[str]) -> str | None:
+def lint(project: Project, options: list[str], variables: dict[str, str]) -> str | None:
+    """Ruff (lint, order of imports, format), codespell, and the lint of the notebooks."""
+    notebooks = [str(path.relative_to(project.root)) for path in project.tracked_notebooks()]
+    return run_each(
+        project,
+        "lint",
+        {
+            "ruff check": ["-m", "ruff", "check", "--quiet", "--no-cache", "."],
+            "ruff format": ["-m", "ruff", "format", "--check", "--quiet", "--no-cache", "."],
+            "codespell": ["-m", "codespell_lib", "."],
+            "notebook lint": ["tests/notebook_lint.py", *notebooks],
+        },
+        variables,
+    )
+
+
+def types(project: Project, options: list[str], variables: dict[str, str]) -> str | None:
+    """Pyright's basic checks of the core."""
+    return run_each(project, "types", {"pyright": ["-m", "basedpyright"]}, variables)
+
+
+def run_each(
+    project: Project, heading: str, commands: dict[str, list[str]], variables: dict[str, str]
+) -> str | None:
+    """Run all programs, whichever fails. None if all passed, else the names of those that did not."""
+    say(f"\n== {heading} ==")
+    failed = []
+    for name, words in commands.items():
+        if run(project, words, variables) != 0:
+            failed.append(name)
+    return f"FAILED: {', '.join(failed)}" if failed else None
+
+
+def unit_tests(project: Project, options: list[str], variables: dict[str, str]) -> str | None:
     elsewhere = ["--ignore=tests/browser", "--ignore=tests/bridge"]
-    return pytest(project, "unit", ["tests", *elsewhere, *options])
+    words = ["tests", *elsewhere, *processes(options), *options]
+    return pytest(project, "unit", words, variables)
 
 
-def notebook_tests(project: Project, options: list[str]) -> str | None:
+def quick_tests(project: Project, options: list[str], variables: dict[str, str]) -> str | None:
+    """The unit tests that are worth waiting for after each change; under a minute."""
+    files = [f"tests/test_{name}.py" for name in QUICK]
+    return pytest(project, "quick", [*files, *processes(options), *options], variables)
+
+
+def processes(options: list[str]) -> list[str]:
+    """Two processes of pytest where there are two cores, unless the options say otherwise."""
+    alone = {"--pdb", "-s", "--trace", "--capture=no", "-n", "--numprocesses", "--co"}
+    if (os.cpu_count() or 1) < 2 or any(word.split("=")[0] in alone for word in options):
+        return []
+    return ["-n", "2", "--dist", "loadfile"]
+
+
+def notebook_tests(project: Project, options: list[str], variables: dict[str, str]) -> str | None:
     """Every notebook in one serial run, each output compared with the stored one."""
     notebooks = [str(path.relative_to(project.root)) for path in project.tracked_notebooks()]
     if not notebooks:
         return "FAILED: there are no notebooks"
-    return pytest(project, "notebook", [*NBVAL, *notebooks, *options])
+    return pytest(project, "notebook", [*NBVAL, *notebooks, *options], variables)
 
 
 NO_BROWSER = "did not run: no Chromium found"
 
 
-def browser_tests(project: Project, options: list[str]) -> str | None:
+def browser_tests(project: Project, options: list[str], variables: dict[str, str]) -> str | None:
     """The widgets in a real browser, where there is one."""
     must_run = os.environ.get("MINIGPT_REQUIRE_BROWSER") == "1"
     browser = find_browser()
@@ -67,12 +126,8 @@ def browser_tests(project: Project, options: list[str]) -> str | None:
         return "FAILED: " + NO_BROWSER if must_run else NO_BROWSER
     report = project.root / "build" / "browser-tests.xml"
     report.unlink(missing_ok=True)
-    problem = pytest(
-        project,
-        "browser",
-        ["tests/browser", f"--junitxml={report}", *options],
-        MINIGPT_CHROMIUM=browser,
-    )
+    words = ["tests/browser", f"--junitxml={report}", *options]
+    problem = pytest(project, "browser", words, variables | {"MINIGPT_CHROMIUM": browser})
     if problem is None and must_run and (skipped := count_skipped(report)):
         return f"FAILED: {skipped} browser tests were skipped, all must run here"
     return problem
@@ -81,15 +136,18 @@ def browser_tests(project: Project, options: list[str]) -> str | None:
 NO_TORCH = "did not run: PyTorch and transformers are not installed"
 
 
-def bridge_tests(project: Project, options: list[str]) -> str | None:
+def bridge_tests(project: Project, options: list[str], variables: dict[str, str]) -> str | None:
     """What needs PyTorch and transformers, which are in no lock, where both are installed."""
     if not {"torch", "transformers"} <= set(installed_packages(project)):
         say(f"\n== bridge tests ==\nbridge tests {NO_TORCH}")
         return "FAILED: " + NO_TORCH if os.environ.get("MINIGPT_REQUIRE_TORCH") == "1" else NO_TORCH
-    return pytest(project, "bridge", ["tests/bridge", *options])
+    return pytest(project, "bridge", ["tests/bridge", *options], variables)
 
 
 PARTS = {
+    "quick": quick_tests,
+    "lint": lint,
+    "types": types,
     "unit": unit_tests,
     "notebooks": notebook_tests,
     "browser": browser_tests,
@@ -97,17 +155,25 @@ PARTS = {
 }
 
 
-def pytest(project: Project, heading: str, arguments: list[str], **variables: str) -> str | None:
+BY_NAME = {"quick", "lint", "types"}
+
+
+def pytest(
+    project: Project, heading: str, arguments: list[str], variables: dict[str, str]
+) -> str | None:
     """Run pytest under a heading. None if all passed, else what to say of it."""
     say(f"\n== {heading} tests ==")
-    code = subprocess.call(
-        [str(project.python), "-m", "pytest", *arguments],
-        cwd=project.root,
-        env=project.child_env() | variables,
-    )
+    code = run(project, ["-m", "pytest", *arguments], variables)
     if code == 5:
         return "FAILED: there was no test to run"
     return None if code == 0 else f"FAILED (pytest ended with {code})"
+
+
+def run(project: Project, words: list[str], variables: dict[str, str]) -> int:
+    """Run the Python of ``.venv`` in the project's folder."""
+    return subprocess.call(
+        [str(project.python), *words], cwd=project.root, env=project.child_env() | variables
+    )
 
 
 def count_skipped(report: Path) -> int:

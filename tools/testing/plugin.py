@@ -1,0 +1,55 @@
+"""A plugin of pytest: a test fails if it, or a program that it starts, uses the network.
+
+Loopback is allowed: a notebook's kernel and a local server are reached by it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tools.testing.children import sitecustomize
+
+CHILDREN = Path(sitecustomize.__file__).parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the programs that tests start the same hook as this one, and a common log."""
+    number, name = tempfile.mkstemp(prefix="network-")
+    os.close(number)
+    config.add_cleanup(Path(name).unlink)
+    os.environ[sitecustomize.LOG] = name
+    before = [
+        folder
+        for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        if folder and folder != str(CHILDREN)
+    ]
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(CHILDREN), *before])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup():
+    return (yield from without_network())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call():
+    return (yield from without_network())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown():
+    return (yield from without_network())
+
+
+def without_network():
+    try:
+        return (yield)
+    finally:
+        log = Path(os.environ[sitecustomize.LOG])
+        if attempts := log.read_text(encoding="utf-8").splitlines():
+            log.write_text("", encoding="utf-8")
+            pytest.fail(f"it used the network: {'; '.join(attempts)}", pytrace=False)
