@@ -12,6 +12,12 @@ os.environ.setdefault("MPLBACKEND", "agg")
 import pytest  # noqa: E402
 
 from tools.launcher.browser import find_browser  # noqa: E402
+from tools.testing.plugin import (  # noqa: E402, F401  - hooks: no test uses the network
+    pytest_configure,
+    pytest_runtest_call,
+    pytest_runtest_setup,
+    pytest_runtest_teardown,
+)
 
 
 @pytest.fixture(scope="session")

@@ -930,8 +930,9 @@ def test_all_parts_run_and_a_missing_browser_is_said(project, parts, capsys):
     assert unit == [
         "tests", "--ignore=tests/browser", "--ignore=tests/bridge", "-n", "2", "--dist", "loadfile"
     ]
-    assert notebooks[:4] == [
-        "--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/nbval_sanitize.cfg"
+    assert notebooks[:6] == [
+        "-p", "tools.testing.plugin",
+        "--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/nbval_sanitize.cfg",
     ]
     lessons = [str(Path("notebooks") / name) for name in LESSONS]
     assert set(lessons) <= set(notebooks)

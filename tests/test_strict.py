@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from tools.launcher.project import here
-from tools.testing.children.sitecustomize import is_this_machine
+from tools.testing.children.sitecustomize import LOG, is_this_machine
 
 SWALLOWED = """
 import socket
@@ -104,7 +106,15 @@ def test_other_machines_are_others(host):
     assert not is_this_machine(host)
 
 
-def test_this_very_test_runs_under_the_plugin(request):
-    assert request.config.pluginmanager.has_plugin("tools.testing.plugin")
-    folders = os.environ["PYTHONPATH"].split(os.pathsep)
-    assert folders[0] == str(here().root / "tools" / "testing" / "children")
+def test_this_very_test_runs_with_the_hook(request):
+    assert os.environ["PYTHONPATH"].split(os.pathsep)[0] == str(
+        here().root / "tools" / "testing" / "children"
+    )
+    with pytest.raises(OSError, match="the tests use no network"):
+        is_called("192.0.2.1")
+    Path(os.environ[LOG]).write_text("")
+
+
+def is_called(host):
+    with socket.socket() as one:
+        one.connect((host, 80))

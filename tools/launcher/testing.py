@@ -15,6 +15,8 @@ from tools.launcher.leftovers import watched
 from tools.launcher.project import Project, UserError, python_name, say
 
 NBVAL = [
+    "-p",
+    "tools.testing.plugin",
     "--nbval",
     "--nbval-current-env",
     "--nbval-sanitize-with",
