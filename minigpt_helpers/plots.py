@@ -251,11 +251,53 @@ def _draw_heatmap(ax: Axes, values: np.ma.MaskedArray, options: Mapping, vmin, v
         form = numbers if isinstance(numbers, str) else ".2f"
         for row, column in np.argwhere(~np.ma.getmaskarray(values)):
             value = float(values[row, column])
-            brightness = np.dot(image.cmap(image.norm(value))[:3], [0.299, 0.587, 0.114])
-            colour = "white" if brightness < 0.5 else "#1a1a1a"
             text = format(value, form).replace("-", "−")
-            ax.text(column, row, text, ha="center", va="center", color=colour, size=number_size)
+            look = {"color": _ink(image, value), "size": number_size}
+            ax.text(column, row, text, ha="center", va="center", **look)
     return image
+
+
+def _ink(image, value: float) -> str:
+    """White or black, whichever is read better on the colour of `value`."""
+    brightness = np.dot(image.cmap(image.norm(value))[:3], [0.299, 0.587, 0.114])
+    return "white" if brightness < 0.5 else "#1a1a1a"
+
+
+def pair_table(
+    counts: np.ndarray,
+    chars: Sequence[str],
+    *,
+    title: str,
+    rows: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+) -> Figure:
+    """A bigram table `counts` `(V, V)`: in each cell the pair and below it how often it came.
+
+    A row is the first character of a pair, a column the next. `rows` and `columns` choose some of
+    `chars`. The colour follows the root of the count, so that rare pairs are seen beside frequent ones.
+    """
+    counts = np.asarray(counts, dtype=float)
+    if counts.shape != (len(chars), len(chars)):
+        raise ValueError(f"counts has shape {counts.shape}, for {len(chars)} chars it must be square")
+    chars = list(chars)
+    rows, columns = list(rows or chars), list(columns or chars)
+    unknown = [char for char in rows + columns if char not in chars]
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is not one of chars: {''.join(chars)!r}")
+    chosen = counts[np.ix_([chars.index(a) for a in rows], [chars.index(b) for b in columns])]
+    cell = min(1.0, (WIDEST - 0.8) / len(columns))  # inches
+    fig, (ax,) = new_figure(cell * len(columns) + 0.8, cell * len(rows) + 1.2)
+    with style():
+        options = dict(title=title, row_labels=rows, col_labels=columns, numbers=False)
+        image = _draw_heatmap(ax, np.ma.array(np.sqrt(chosen)), options, 0.0, None, 0)
+        ax.set(xlabel="next character", ylabel="character")
+        for (i, j), count in np.ndenumerate(chosen):
+            ink = {"color": _ink(image, np.sqrt(count)), "ha": "center", "va": "center"}
+            ink["in_layout"] = False  # inside its cell: laying out 1,458 texts takes seconds
+            pair = visible(rows[i] + columns[j])
+            ax.text(j, i - 0.2, pair, size=min(16.0, 21 * cell), **ink)
+            ax.text(j, i + 0.22, f"{count:.0f}", size=min(13.0, 17 * cell), **ink)
+    return fig
 
 
 # ---- bars and curves ----------------------------------------------------------------------------

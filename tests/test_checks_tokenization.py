@@ -63,7 +63,41 @@ def surprise_loop(probs, ids):
     return total / (len(ids) - 1)
 
 
+def merge_while(tokens, pair):
+    merged, i = [], 0
+    while i < len(tokens):
+        step = 2 if tuple(tokens[i : i + 2]) == pair else 1
+        merged.append("".join(tokens[i : i + step]))
+        i += step
+    return merged
+
+
+def bpe(word, learnt):
+    tokens = list(word)
+    for pair in learnt:
+        tokens = merge_while(tokens, pair)
+    return tokens
+
+
+def bpe_lowest_rank(word, learnt):
+    """As the tokenizers of GPT do it: the pair learnt first, as long as one is there."""
+    tokens = list(word)
+    while known := set(zip(tokens, tokens[1:])) & set(learnt):
+        tokens = merge_while(tokens, min(known, key=learnt.index))
+    return tokens
+
+
+def bpe_longest(word, learnt):
+    known, tokens = {a + b for a, b in learnt}, []
+    while word:
+        length = next(n for n in range(len(word), 0, -1) if n == 1 or word[:n] in known)
+        tokens.append(word[:length])
+        word = word[length:]
+    return tokens
+
+
 RIGHT = [
+    (checks.bpe_encode, bpe),
     (checks.decode_ids, decode_loop),
     (checks.decode_ids, lambda ids, chars: "".join(map(chars.__getitem__, ids))),
     (checks.careful_encode, encode_loop),
@@ -137,6 +171,12 @@ def add_to_input(counts, smoothing):
 
 
 WRONG = [
+    (checks.bpe_encode, lambda word, learnt: list(word), "No pair was merged"),
+    (checks.bpe_encode, lambda word, learnt: bpe(word, learnt[:1]), "Only the first pair"),
+    (checks.bpe_encode, lambda word, learnt: bpe(word, learnt[::-1]), "in the order learnt"),
+    (checks.bpe_encode, lambda word, learnt: " ".join(bpe(word, learnt)), "list of tokens"),
+    (checks.bpe_encode, lambda word, learnt: bpe(word, learnt[-1:]), "from the word again"),
+    (checks.bpe_encode, bpe_longest, "longest known piece"),
     (checks.decode_ids, lambda ids, chars: " ".join(chars[i] for i in ids), "in between"),
     (checks.decode_ids, lambda ids, chars: [chars[i] for i in ids], "one string"),
     (checks.decode_ids, lambda ids, chars: "".join(chars[i - 1] for i in ids), "count from 0"),

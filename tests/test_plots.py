@@ -30,6 +30,7 @@ def one_of_each() -> dict[str, Figure]:
         "bars": plots.bars(list("ab\n"), [1, 2, 3], highlight=1, **NAMES),
         "pairs": plots.bars(list("ab"), [1, 2], second=[2, 1], names=("old", "new"), **NAMES),
         "curves": plots.curves({"one": ([1, 2], [1, 10])}, logy=True, logx=True, **NAMES),
+        "table": plots.pair_table(matrix, "a\nb", title="Pairs"),
         "loss": plots.loss_curve(HISTORY, {"bigram": 2.45}),
     }
 
@@ -246,6 +247,13 @@ def test_heatmap_writes_numbers_and_labels_and_hides_masked_and_infinite_cells()
     assert hatched == [(0.5, -0.5), (0.5, 0.5)]
 
 
+def test_a_table_of_pairs_writes_pair_and_count_into_each_cell():
+    fig = plots.pair_table(np.arange(9).reshape(3, 3), "\nan", title="Pairs", rows="an", columns="\na")
+    assert [text.get_text() for text in fig.axes[0].texts] == [
+        "a↵", "3", "aa", "4", "n↵", "6", "na", "7",
+    ]
+
+
 def test_numbers_are_left_out_of_large_maps_unless_asked_for():
     large = np.ones((9, 9))
     assert texts_in(plots.heatmap(large, **NAMES).axes[0]) == []
@@ -337,6 +345,8 @@ def test_smooth_is_the_mean_of_the_last_values():
         (lambda: plots.heatmap(np.ones((2, 3)), "abc", **NAMES), "row_labels has 3.*matrix has 2"),
         (lambda: plots.heatmap(np.ones((2, 3)), None, "ab", **NAMES), "col_labels has 2.*has 3"),
         (lambda: plots.panels([], xlabel="x", ylabel="y"), "at least one map"),
+        (lambda: plots.pair_table(np.eye(2), "abc", title="P"), r"\(2, 2\).*3 chars"),
+        (lambda: plots.pair_table(np.eye(2), "ab", title="P", rows="c"), "'c' is not one"),
         (lambda: plots.bars("ab", [1, 2, 3], **NAMES), "values has 3.*labels has 2"),
         (lambda: plots.bars("ab", [1, 2], second=[1], **NAMES), "second has 1.*labels has 2"),
         (lambda: plots.curves({"a": ([1], [1, 2])}, **NAMES), r"'a'.*\(1,\).*\(2,\)"),

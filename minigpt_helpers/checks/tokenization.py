@@ -340,3 +340,66 @@ def better_smoothing(case, smoothing):
             f"the validation loss of {loss:.4f} can still fall by {loss - best:.4f}",
             "Go on in the direction that helped; when it gets worse again, go back half a step.",
         )
+
+
+@check(
+    lesson=1,
+    expects=(
+        "a function `bpe_encode(word, learnt)`: a string and the list of learnt pairs in, the "
+        "list of its tokens out"
+    ),
+    not_tested="speed",
+)
+def bpe_encode(case, encode):
+    def merge(tokens, pair):
+        merged, i = [], 0
+        while i < len(tokens):
+            step = 2 if tuple(tokens[i : i + 2]) == pair else 1
+            merged.append("".join(tokens[i : i + step]))
+            i += step
+        return merged
+
+    def right(word, learnt):
+        tokens = list(word)
+        for pair in learnt:
+            tokens = merge(tokens, pair)
+        return tokens
+
+    def longest_first(word, learnt):
+        known, tokens = {a + b for a, b in learnt}, []
+        while word:
+            length = next(n for n in range(len(word), 0, -1) if n == 1 or word[:n] in known)
+            tokens.append(word[:length])
+            word = word[length:]
+        return tokens
+
+    def twice(word, learnt):
+        tokens = right(word, learnt)
+        for pair in learnt:
+            tokens = merge(tokens, pair)
+        return tokens
+
+    mistakes = [
+        (lambda word, learnt: list(word), "No pair was merged."),
+        (lambda word, learnt: right(word, learnt[:1]), "Only the first pair was merged."),
+        (lambda word, learnt: merge(list(word), learnt[-1]), "Each merge begins from the word again."),
+        (lambda word, learnt: right(word, learnt[::-1]), "Apply the pairs in the order learnt."),
+        (longest_first, "The longest known piece is not the rule: apply the pairs in their order."),
+        (twice, "Apply each pair once, in the order learnt."),
+        (lambda word, learnt: "".join(right(word, learnt)), "Return the list of tokens."),
+        (lambda word, learnt: " ".join(right(word, learnt)), "Return the list of tokens."),
+    ]
+    learnt = [("t", "h"), ("h", "e"), ("th", "e"), (" ", "the"), ("a", "t"), ("c", "at"), ("e", "r")]
+    for word in [" the", "cather", "hehe", "other", "xyz", "a"]:
+        with case(f"{word!r}"):
+            expect_same(encode, right, word, learnt, mistakes=mistakes)
+    with case("no pairs learnt: single characters"):
+        expect_same(encode, right, "anna", [], hint="Start from `list(word)`.")
+    letters = list("abc")
+    pairs = []
+    for _ in range(6):
+        pieces = letters + [a + b for a, b in pairs]
+        pairs.append(tuple(case.rng.choice(pieces, size=2).tolist()))
+    word = "".join(case.rng.choice(letters, size=30))
+    with case("a random word and random pairs"):
+        expect_same(encode, right, word, pairs, mistakes=mistakes)
