@@ -20,8 +20,11 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter, LogFormatterMathtext
 from PIL import Image
+
+from minigpt_helpers._drawn import drawn
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#6b6b6b"
 COLOURS = [BLUE, ORANGE, "#009e73", "#cc79a7", "#7a5195", "#56b4e9"]  # after Okabe and Ito (2008)
@@ -29,6 +32,7 @@ DASHES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2))]  # for pri
 CARD = {"bbox_inches": "tight", "pad_inches": 0.15}
 ORANGE_BAR = {"facecolor": ORANGE, "hatch": "//", "edgecolor": "white"}
 HEAT = "cividis"
+DRAWN = "text/x-minigpt-drawn"  # a form that only tests read
 WIDEST = 10.7  # inches: fills a slide, and 12-point text is still read from the back row
 STYLE = {
     **{"font.family": "DejaVu Sans", "font.size": 12.0, "axes.labelsize": 12.0},
@@ -96,7 +100,7 @@ def display_picture(
 ) -> None:
     """Display `fig` in each form that somebody reads: in the HTML `page`, where `{}` stands for
     the picture with its `alt` text, as `plain` text, and as the PNG that LaTeX and Markdown take.
-    `metadata` is stored with the output.
+    What was drawn stands beside them in numbers, for tests; `metadata` is stored with the output.
     """
     from IPython.display import display
 
@@ -106,7 +110,7 @@ def display_picture(
         'style="max-width: 100%; height: auto">'
     )
     page = page.replace("{}", picture, 1)
-    forms = {"text/html": page, "image/png": data, "text/plain": plain}
+    forms = {"text/html": page, "image/png": data, "text/plain": plain, DRAWN: drawn(fig)}
     display(forms, metadata=metadata, raw=True)
 
 
@@ -116,13 +120,15 @@ def to_png(fig: Figure, dpi: int = 110) -> bytes:
     A letter that the font lacks is a box. 256 colours are enough: they are chosen for each picture,
     and a notebook stays a third as large.
     """
-    drawn, buffer = io.BytesIO(), io.BytesIO()
+    image, buffer = io.BytesIO(), io.BytesIO()
     with style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", _NO_GLYPH, UserWarning)
+        for text in fig.findobj(Text):  # also where the figure was made under other settings
+            text.set(parse_math=False, usetex=False)
         for axis in fig.findobj(Axis):
             _plain_numbers(axis)
-        fig.savefig(drawn, format="png", dpi=dpi, **CARD)
-    colours = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        fig.savefig(image, format="png", dpi=dpi, **CARD)
+    colours = Image.open(image).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     colours.save(buffer, format="png", optimize=True)
     return buffer.getvalue()
 

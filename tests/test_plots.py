@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 
 from minigpt_helpers import plots
+from minigpt_helpers._drawn import drawn
 
 ALT = "A 3 by 3 matrix of weights, the largest in the lower left corner."
 NAMES = {"title": "Weights", "xlabel": "key", "ylabel": "query"}
@@ -49,7 +50,7 @@ def test_show_gives_html_with_alt_text_and_caption_and_a_plain_form(shown):
     fig = plots.heatmap(np.eye(2), **NAMES)
     assert plots.show(fig, 'Loss < 2 & "falling"\n  to the end', "Figure <1>") is None
     (data, raw), = shown
-    assert raw and set(data) == {"text/html", "image/png", "text/plain"}
+    assert raw and set(data) == {"text/html", "image/png", "text/plain", plots.DRAWN}
     page = data["text/html"]
     assert f'src="data:image/png;base64,{data["image/png"]}"' in page
     assert 'alt="Loss &lt; 2 &amp; &quot;falling&quot; to the end"' in page
@@ -91,6 +92,62 @@ assert "matplotlib.pyplot" not in sys.modules
 assert mpl.rcParams.copy() == before
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+# ---- what was drawn, in numbers -----------------------------------------------------------------
+
+
+def changed_figures() -> list[tuple[Figure, Figure]]:
+    """Pairs of figures that differ in one thing."""
+    x = np.arange(300.0)
+    y = np.exp(-x / 100)
+    bump = y + 0.05 * (x == 150)
+    curves = lambda **more: plots.curves(**{"lines": {"a": (x, y)}, **NAMES, **more})  # noqa: E731
+    cell = np.eye(5)
+    cell[3, 1] = 0.1
+    return [
+        (curves(), curves(lines={"a": (x, bump)})),
+        (curves(), curves(lines={"b": (x, y)})),
+        (curves(), curves(logy=True)),
+        (curves(), curves(title="Scores")),
+        (curves(), curves(reference_lines={"best": 0.5})),
+        (plots.heatmap(np.eye(5), **NAMES), plots.heatmap(cell, **NAMES)),
+        (plots.heatmap(np.eye(5), **NAMES), plots.heatmap(np.eye(5), mask=np.eye(5), **NAMES)),
+        (plots.heatmap(np.eye(2), "ab", **NAMES), plots.heatmap(np.eye(2), "ac", **NAMES)),
+        (plots.heatmap(np.eye(2), **NAMES), plots.heatmap(np.eye(2), vmax=2.0, **NAMES)),
+        (plots.bars("abc", [1, 2, 3], **NAMES), plots.bars("abc", [1, 2, 3.01], **NAMES)),
+    ]
+
+
+@pytest.mark.parametrize("pair", changed_figures())
+def test_a_change_in_a_figure_changes_its_numbers(pair):
+    one, other = pair
+    assert drawn(one) != drawn(other)
+
+
+def test_what_a_machine_does_to_the_last_digits_changes_no_number():
+    rng = np.random.default_rng(0)
+    wobble = lambda values: values * (1 + 1e-9 * rng.standard_normal(np.shape(values)))  # noqa: E731
+    ties = np.arange(1, 65).reshape(8, 8) / 64  # each lies where some rounding turns
+    loss = np.exp(-np.arange(1000) / 300)
+    for values in (ties, np.full((8, 8), 1 / 3), np.zeros((8, 8))):
+        one, other = (plots.heatmap(v, vmin=0, vmax=1, **NAMES) for v in (values, wobble(values)))
+        assert drawn(one) == drawn(other)
+    assert drawn(plots.curves({"a": (range(1000), wobble(loss))}, **NAMES)) == drawn(
+        plots.curves({"a": (range(1000), loss)}, **NAMES)
+    )
+
+
+def test_the_numbers_of_a_picture_are_written_out():
+    matrix = np.array([[0.0, 2.0], [np.nan, 1.0]])
+    fig = plots.heatmap(matrix, "ab", "c ", colorbar_label="size", **NAMES)
+    assert drawn(fig).splitlines() == [
+        "axes: 'Weights', x 'key' linear ['c', '␣'], y 'query' linear ['a', 'b']",
+        "image: (4, 3 seen) 2 times 0.0000 1.0000 0.5000",
+        "1 patches: x0 (1) 0.5 times -1.0000, y0 (1) 0.5 times 1.0000, "
+        "x1 (1) 0.5 times 1.0000, y1 (1) 1.5 times 1.0000",
+        "colour bar: 'size' from 0 to 2",
+    ]
 
 
 # ---- the house style ----------------------------------------------------------------------------
@@ -152,6 +209,16 @@ def test_a_text_is_drawn_as_it_is_and_never_as_a_formula(text):
         assert text in titles
     legend = pictures_of(text)["curves"].axes[0].get_legend().get_texts()
     assert [each.get_text().strip() for each in legend] == [text, f"{text}: 2.00"]
+
+
+def test_a_figure_of_the_readers_own_is_shown_under_any_settings():
+    with mpl.rc_context({"text.usetex": True}):
+        fig = Figure()
+        ax = fig.subplots()
+        ax.plot([1e-4, 1], [1, 2])
+        ax.text(0.5, 1.5, "$a $b")
+        ax.set(title="$", xscale="log")
+    assert plots.to_png(fig)
 
 
 def test_a_dollar_sign_leaves_ink_where_it_stands():

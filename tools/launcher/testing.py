@@ -17,6 +17,8 @@ from tools.launcher.project import Project, UserError, python_name, say
 NBVAL = [
     "-p",
     "tools.testing.plugin",
+    "-p",
+    "tests.nbval_pictures",
     "--nbval",
     "--nbval-current-env",
     "--nbval-sanitize-with",
