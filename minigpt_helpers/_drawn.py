@@ -44,7 +44,9 @@ def _lines_of(ax: Axes) -> Iterator[str]:
             for path in artist.get_paths():
                 yield f"area: {_columns(path.vertices, 'x y')}"
         elif isinstance(artist, Patch) and not isinstance(artist, Spine) and artist is not ax.patch:
-            boxes.append(artist.get_patch_transform().transform_path(artist.get_path()).get_extents())
+            boxes.append(
+                artist.get_patch_transform().transform_path(artist.get_path()).get_extents()
+            )
         elif isinstance(artist, Text) and artist.get_text() != ax.get_title():
             words.append(artist.get_text())
     if boxes:
@@ -65,7 +67,9 @@ def _of_axis(axis: Axis) -> str:
 
 
 def _columns(table: np.ndarray, names: str) -> str:
-    return ", ".join(f"{name} {_numbers(column)}" for name, column in zip(names.split(), np.transpose(table)))
+    return ", ".join(
+        f"{name} {_numbers(column)}" for name, column in zip(names.split(), np.transpose(table))
+    )
 
 
 def _numbers(values: object) -> str:

@@ -35,15 +35,19 @@ HEAT = "cividis"
 DRAWN = "text/x-minigpt-drawn"  # a form that only tests read
 WIDEST = 10.7  # inches: fills a slide, and 12-point text is still read from the back row
 STYLE = {
-    **{"font.family": "DejaVu Sans", "font.size": 12.0, "axes.labelsize": 12.0},
-    **{"axes.titlesize": 14.0, "axes.titleweight": "bold"},
+    "font.family": "DejaVu Sans",
+    "font.size": 12.0,
+    "axes.labelsize": 12.0,
+    "axes.titlesize": 14.0,
+    "axes.titleweight": "bold",
     **dict.fromkeys(["figure.facecolor", "axes.facecolor"], "white"),
     "axes.edgecolor": "#333333",
     **dict.fromkeys(["text.color", "axes.labelcolor", "xtick.color", "ytick.color"], "#1a1a1a"),
     **dict.fromkeys(["axes.spines.top", "axes.spines.right"], False),
     **dict.fromkeys(["text.parse_math", "text.usetex"], False),  # a text is never a formula
     "lines.linewidth": 2.2,
-    **{"legend.framealpha": 0.85, "legend.edgecolor": "white"},  # readable on top of lines
+    "legend.framealpha": 0.85,
+    "legend.edgecolor": "white",  # readable on top of lines
 }
 _VISIBLE = {"\n": "↵", " ": "␣", "\t": "⇥"}
 _NO_GLYPH = r"Glyph \d+ |Matplotlib currently does not support "
@@ -90,7 +94,9 @@ def show(fig: Figure, alt: str, caption: str | None = None) -> None:
     alt = " ".join(alt.split())
     below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     display_picture(
-        fig, alt, f'<figure style="margin: 0.5em 0">{{}}{below}</figure>',
+        fig,
+        alt,
+        f'<figure style="margin: 0.5em 0">{{}}{below}</figure>',
         plain=f"[picture] {alt}" + (f"\n{caption}" if caption else ""),
     )
 

@@ -53,7 +53,9 @@ def picture_difference(stored: bytes, made: bytes) -> str | None:
     """What a reader would see to differ between two PNGs, or None."""
     one, other = (Image.open(io.BytesIO(png)).convert("L") for png in (stored, made))
     if any(abs(a - b) > SIZE * a for a, b in zip(one.size, other.size)):
-        return f"it is {other.width} by {other.height} pixels large, not {one.width} by {one.height}"
+        return (
+            f"it is {other.width} by {other.height} pixels large, not {one.width} by {one.height}"
+        )
     other = other.resize(one.size, Image.Resampling.BOX)
     lost = np.maximum(unlike(one, other), unlike(other, one))
     if lost.mean() <= SHARE:
@@ -66,6 +68,8 @@ def unlike(one: Image.Image, other: Image.Image) -> np.ndarray:
     """Which pixels of one picture have a shade that is not near that place in the other."""
     near = 2 * REACH + 1
     shade = np.asarray(one, dtype=int)
-    darkest, brightest = (np.asarray(other.filter(of(near)), dtype=int)
-                          for of in (ImageFilter.MinFilter, ImageFilter.MaxFilter))
+    darkest, brightest = (
+        np.asarray(other.filter(of(near)), dtype=int)
+        for of in (ImageFilter.MinFilter, ImageFilter.MaxFilter)
+    )
     return (shade < darkest - SHADE) | (shade > brightest + SHADE)

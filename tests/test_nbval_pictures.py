@@ -67,12 +67,17 @@ def test_a_changed_curve_fails_in_the_notebook(tmp_path):
     numbers.cells[0].source = CELL.replace("/ 30)", "/ 30) + 0.001 * (steps == 50)")  # half a pixel
     nbformat.write(numbers, tmp_path / "numbers.ipynb")
     pixels = nbformat.from_dict(nbformat.read(path, as_version=4))
-    pixels.cells[0].source = CELL.replace("plots.show", 'figure.axes[0].lines[0].set_linewidth(12)\nplots.show')
+    pixels.cells[0].source = CELL.replace(
+        "plots.show", "figure.axes[0].lines[0].set_linewidth(12)\nplots.show"
+    )
     nbformat.write(pixels, tmp_path / "pixels.ipynb")
 
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *NBVAL, str(tmp_path)],
-        cwd=here().root, capture_output=True, text=True, timeout=300,
+        cwd=here().root,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert "2 failed, 1 passed" in done.stdout, done.stdout
     assert "mismatch 'text/x-minigpt-drawn'" in done.stdout

@@ -39,7 +39,9 @@ def one_of_each() -> dict[str, Figure]:
 @pytest.fixture
 def shown(monkeypatch):
     calls = []
-    monkeypatch.setattr("IPython.display.display", lambda data, metadata, raw: calls.append((data, raw)))
+    monkeypatch.setattr(
+        "IPython.display.display", lambda data, metadata, raw: calls.append((data, raw))
+    )
     return calls
 
 
@@ -49,7 +51,7 @@ def shown(monkeypatch):
 def test_show_gives_html_with_alt_text_and_caption_and_a_plain_form(shown):
     fig = plots.heatmap(np.eye(2), **NAMES)
     assert plots.show(fig, 'Loss < 2 & "falling"\n  to the end', "Figure <1>") is None
-    (data, raw), = shown
+    ((data, raw),) = shown
     assert raw and set(data) == {"text/html", "image/png", "text/plain", plots.DRAWN}
     page = data["text/html"]
     assert f'src="data:image/png;base64,{data["image/png"]}"' in page
@@ -202,9 +204,9 @@ def pictures_of(text: str) -> dict[str, Figure]:
 def test_a_text_is_drawn_as_it_is_and_never_as_a_formula(text):
     for name, fig in pictures_of(text).items():
         assert plots.to_png(fig), name
-        for drawn in fig.findobj(mpl.text.Text):
-            shown, math = drawn._preprocess_math(drawn.get_text())
-            assert (shown, math) == (drawn.get_text(), False), name
+        for each in fig.findobj(mpl.text.Text):
+            shown, math = each._preprocess_math(each.get_text())
+            assert (shown, math) == (each.get_text(), False), name
         titles = [ax.get_title() for ax in fig.axes] + [fig.get_suptitle()]
         assert text in titles
     legend = pictures_of(text)["curves"].axes[0].get_legend().get_texts()
@@ -288,9 +290,13 @@ print([hashlib.sha256(plots.to_png(figure)).hexdigest() for figure in figures])
     for settings in ("", SETTINGS):
         (tmp_path / "matplotlibrc").write_text(settings)
         done = subprocess.run(
-            [sys.executable, "-c", code], env=os.environ | {
-                "MATPLOTLIBRC": str(tmp_path / "matplotlibrc"), "MPLCONFIGDIR": str(tmp_path)
-            }, check=True, timeout=120, capture_output=True, text=True,
+            [sys.executable, "-c", code],
+            env=os.environ
+            | {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc"), "MPLCONFIGDIR": str(tmp_path)},
+            check=True,
+            timeout=120,
+            capture_output=True,
+            text=True,
         )
         printed.append(done.stdout)
     assert printed[0] == printed[1]

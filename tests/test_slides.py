@@ -8,12 +8,12 @@ from xml.etree import ElementTree
 
 import nbformat
 import pytest
-from deck_lint import count_problems, design_problems
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from deck_lint import count_problems, design_problems
 from tools.launcher import lab, present, slides
-from tools.teaching.deck import THEME, WIDGET, copy_assets, for_slides, formula, make_deck
 from tools.launcher.project import Project, UserError, here
+from tools.teaching.deck import THEME, WIDGET, copy_assets, for_slides, formula, make_deck
 
 LESSONS = ["01_tokenization.ipynb", "03_attention.ipynb", "problems/ps1_tokenization.ipynb"]
 
@@ -144,12 +144,21 @@ def test_links_to_other_lessons_lead_to_their_decks(tmp_path):
     assert re.findall(r'href="(\d[^"]*)"', page) == ["01_a.html", "02_b.html#part"]
 
 
-@pytest.mark.parametrize(("tex", "spaced"), [
-    (r"\ln 32", "ln|32"), (r"2 \ln V", "2|ln|V"), (r"\log_2 V", "log2|V"), (r"\tanh^2 x", "tanh2|x"),
-    (r"-\ln p", "\u2212ln|p"), (r"\exp(x)", "exp(x)"), (r"a b", "ab"),
-    (r"\text{loss} = \ln 2", "loss=ln|2"), (r"\frac{\ln 2}{\ln V}", "ln|2ln|V"),
-    (r"\begin{aligned} a &= \ln 2 \end{aligned}", "a=ln|2"),
-])
+@pytest.mark.parametrize(
+    ("tex", "spaced"),
+    [
+        (r"\ln 32", "ln|32"),
+        (r"2 \ln V", "2|ln|V"),
+        (r"\log_2 V", "log2|V"),
+        (r"\tanh^2 x", "tanh2|x"),
+        (r"-\ln p", "\u2212ln|p"),
+        (r"\exp(x)", "exp(x)"),
+        (r"a b", "ab"),
+        (r"\text{loss} = \ln 2", "loss=ln|2"),
+        (r"\frac{\ln 2}{\ln V}", "ln|2ln|V"),
+        (r"\begin{aligned} a &= \ln 2 \end{aligned}", "a=ln|2"),
+    ],
+)
 def test_the_name_of_a_function_keeps_its_distance(tex, spaced):
     nodes = ElementTree.fromstring(formula(tex, "inline")).iter()
     assert "".join("|" if n.tag.endswith("space") else n.text or "" for n in nodes) == spaced

@@ -78,8 +78,10 @@ def test_pairs_in_words():
     weights = np.array([[1, 0, 0], [0.5, 0.5, 0], [0.125, 0.5, 0.375]])
     say = lambda i, j, causal=True: pair_in_words(list("t h"), weights, i, j, causal)  # noqa: E731
     assert say(2, 0) == '"h" (position 2) looks at "t" (position 0) with weight 0.125'
-    assert say(1, 2) == 'space (position 1) cannot look at "h" (position 2): it lies in the ' \
+    assert (
+        say(1, 2) == 'space (position 1) cannot look at "h" (position 2): it lies in the '
         "future, weight 0"
+    )
     assert say(1, 2, False).endswith("with weight 0.000")
 
 
@@ -117,7 +119,9 @@ def test_bad_text_is_explained_and_the_last_good_one_stays(make, model, tokenize
         widget.text = text
         assert said in widget.problem
         assert widget.tokens == list("the cat")
-        np.testing.assert_array_equal(next(iter(widget.state().values())), next(iter(before.values())))
+        np.testing.assert_array_equal(
+            next(iter(widget.state().values())), next(iter(before.values()))
+        )
     widget.text = TEXT
     assert widget.problem == "" and f"has {len(TEXT)} characters" in widget.note
     assert len(widget.tokens) == model.max_seq_len
@@ -141,8 +145,17 @@ def test_a_widget_can_start_from_bad_text(make, text, model, tokenizer):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("length", 0), ("length", 12), ("row", -1), ("row", 11), ("column", 11), ("layer", 3),
-     ("head", -1), ("temperature", 0), ("weights", "learned")],
+    [
+        ("length", 0),
+        ("length", 12),
+        ("row", -1),
+        ("row", 11),
+        ("column", 11),
+        ("layer", 3),
+        ("head", -1),
+        ("temperature", 0),
+        ("weights", "learned"),
+    ],
 )
 def test_values_out_of_range_are_refused(name, value, model, tokenizer):
     explorer = AttentionMaskExplorer(model, tokenizer, "the cat sat")
@@ -176,8 +189,10 @@ def test_the_viewer_shows_the_models_weights(model, tokenizer):
 
 
 def test_alt_texts_name_the_largest_weight(model, tokenizer):
-    for widget in (AttentionMaskExplorer(model, tokenizer, "the cat"),
-                   AttentionViewer(model, tokenizer, "the cat")):
+    for widget in (
+        AttentionMaskExplorer(model, tokenizer, "the cat"),
+        AttentionViewer(model, tokenizer, "the cat"),
+    ):
         own = model.attention_weights(tokenizer.encode("the cat"))[0, 0]
         largest = int(own[6].argmax())
         assert pair_in_words(list("the cat"), own, 6, largest, True) in widget.still()[1]

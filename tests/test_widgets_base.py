@@ -47,7 +47,11 @@ class Plain(TeachingWidget):
 def test_scripts_hold_what_they_import_once_and_import_nothing():
     script = bundle("attention_viewer.js")
     assert not re.search(r"^import", script, re.MULTILINE)
-    for once in ("export function widget(", "export function heatMap(", "export function pairInWords("):
+    for once in (
+        "export function widget(",
+        "export function heatMap(",
+        "export function pairInWords(",
+    ):
         assert script.count(once) == 1
     assert script.index("export function widget(") < script.index("export function heatMap(")
     assert script.count("export default") == 1
@@ -79,11 +83,14 @@ NEED_A_MODEL = [widgets.AttentionMaskExplorer, widgets.AttentionViewer, widgets.
 
 
 @pytest.mark.parametrize("make", NEED_A_MODEL)
-@pytest.mark.parametrize(("model", "tokenizer", "said"), [
-    (ABC, small(), "the model is .*CharTokenizer"),
-    (small(), "abc", "the tokenizer is 'abc'"),
-    (small(4), ABC, "made for 4 characters, this tokenizer knows 3"),
-])
+@pytest.mark.parametrize(
+    ("model", "tokenizer", "said"),
+    [
+        (ABC, small(), "the model is .*CharTokenizer"),
+        (small(), "abc", "the tokenizer is 'abc'"),
+        (small(4), ABC, "made for 4 characters, this tokenizer knows 3"),
+    ],
+)
 def test_what_is_no_model_with_its_tokenizer_is_refused(make, model, tokenizer, said):
     with pytest.raises(ValueError, match=said):
         make(model, tokenizer, "abc")
@@ -102,18 +109,30 @@ def test_the_smallest_models_and_vocabularies_can_be_shown(make):
             assert to_png(figure).startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize(("make", "said"), [
-    (lambda: widgets.AttentionMaskExplorer(text=5), "not the int 5"),
-    (lambda: widgets.AttentionMaskExplorer(seed="a"), "seed is 'a'"),
-    (lambda: widgets.TemperatureExplorer(small(), ABC, "a", seed=-1), "seed is -1"),
-    (lambda: widgets.TokenExplorer(ABC, None), "NoneType None"),
-    (lambda: widgets.BlockBench(residual="no"), "not the str 'no'"),
-    (lambda: setattr(widgets.AttentionMaskExplorer(), "length", 2.5), "not the float 2.5"),
-    (lambda: widgets.TrainingDashboard(ABC, [0, 1]), "the model is"),
-    (lambda: widgets.TrainingDashboard(small(), [0, 1], tokenizer="abc"), "the tokenizer is 'abc'"),
-    (lambda: widgets.TrainingDashboard(small(), [0, 1], references=[2.0]), r"references is \[2.0\]"),
-    (lambda: widgets.TrainingDashboard(small(), [0, 1], references={"x": "y"}), "give names and losses"),
-])
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: widgets.AttentionMaskExplorer(text=5), "not the int 5"),
+        (lambda: widgets.AttentionMaskExplorer(seed="a"), "seed is 'a'"),
+        (lambda: widgets.TemperatureExplorer(small(), ABC, "a", seed=-1), "seed is -1"),
+        (lambda: widgets.TokenExplorer(ABC, None), "NoneType None"),
+        (lambda: widgets.BlockBench(residual="no"), "not the str 'no'"),
+        (lambda: setattr(widgets.AttentionMaskExplorer(), "length", 2.5), "not the float 2.5"),
+        (lambda: widgets.TrainingDashboard(ABC, [0, 1]), "the model is"),
+        (
+            lambda: widgets.TrainingDashboard(small(), [0, 1], tokenizer="abc"),
+            "the tokenizer is 'abc'",
+        ),
+        (
+            lambda: widgets.TrainingDashboard(small(), [0, 1], references=[2.0]),
+            r"references is \[2.0\]",
+        ),
+        (
+            lambda: widgets.TrainingDashboard(small(), [0, 1], references={"x": "y"}),
+            "give names and losses",
+        ),
+    ],
+)
 def test_a_value_of_the_wrong_kind_is_a_value_error(make, said):
     with pytest.raises(ValueError, match=said):
         make()
@@ -164,7 +183,9 @@ def shown(monkeypatch):
 def test_a_cell_shows_a_picture_with_alt_text_and_the_live_view(shown):
     Plain()._ipython_display_()
     picture, live = shown
-    assert picture["text/html"].startswith('<div class="minigpt-still"><img alt="An empty picture, ')
+    assert picture["text/html"].startswith(
+        '<div class="minigpt-still"><img alt="An empty picture, '
+    )
     assert 'alt="An empty picture, &quot;quoted&quot;."' in picture["text/html"]
     assert f'src="data:image/png;base64,{picture["image/png"]}"' in picture["text/html"]
     assert picture["text/plain"] == 'An empty picture, "quoted".'
@@ -246,17 +267,29 @@ def test_a_notebook_with_widgets_passes_strict_nbval(tmp_path, pytestconfig):
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     done = subprocess.run(
         [
-            sys.executable, "-m", "pytest", "-q", "--nbval", "--nbval-current-env", "-c", "pytest.ini",
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "--nbval",
+            "--nbval-current-env",
+            "-c",
+            "pytest.ini",
             f"--nbval-sanitize-with={pytestconfig.rootpath / 'tests' / 'nbval_sanitize.cfg'}",
             "widgets.ipynb",
         ],
-        capture_output=True, text=True, timeout=120, cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stdout[-3000:]
     assert f"{len(CELLS) + 1} passed" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["AttentionMaskExplorer", "AttentionViewer", "TemperatureExplorer"])
+@pytest.mark.parametrize(
+    "name", ["AttentionMaskExplorer", "AttentionViewer", "TemperatureExplorer"]
+)
 def test_stills_are_the_same_each_time(name):
     tokenizer = CharTokenizer.from_text("the cat sat on the mat")
     model = MiniGPT(tokenizer.vocab_size, 16, 2, 2, 12, rng=np.random.default_rng(0))

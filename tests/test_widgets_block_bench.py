@@ -100,9 +100,13 @@ def test_while_writing_the_loss_is_the_ordinary_one_if_the_future_is_hidden():
     model = small()
     starts = np.linspace(0, len(data) - 9, 4).astype(int)
     assert list(starts) == [0, 8, 16, 24]
-    assert math.isclose(writing_loss(model, data, windows=4), evaluate(model, data, 8), rel_tol=1e-10)
+    assert math.isclose(
+        writing_loss(model, data, windows=4), evaluate(model, data, 8), rel_tol=1e-10
+    )
     cheat = small(mask=False)
-    assert not math.isclose(writing_loss(cheat, data, windows=4), evaluate(cheat, data, 8), rel_tol=1e-3)
+    assert not math.isclose(
+        writing_loss(cheat, data, windows=4), evaluate(cheat, data, 8), rel_tol=1e-3
+    )
 
 
 # ---- the shipped numbers ------------------------------------------------------------------------
@@ -165,10 +169,17 @@ def test_the_state_of_each_combination():
 
 def test_in_words():
     assert [short(x) for x in (0.00312, 0.012, 1.0, 26.04, 566.2)] == [
-        "3e-3", "0.01", "1.00", "26.0", "566"]
+        "3e-3",
+        "0.01",
+        "1.00",
+        "26.0",
+        "566",
+    ]
     state = {"growth": 20.0, "slope": 0.5, "train_loss": 2.0, "writing_loss": 3.456}
     parts = dict.fromkeys(PARTS, True)
-    assert bench_in_words(state, parts).startswith("The whole model: before training the stream ends 20.0")
+    assert bench_in_words(state, parts).startswith(
+        "The whole model: before training the stream ends 20.0"
+    )
     words = bench_in_words(state, parts | {"norm": False, "mask": False})
     assert words.startswith("Without norm, mask: ") and words.endswith("3.46 while writing.")
 

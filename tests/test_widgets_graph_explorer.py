@@ -76,10 +76,18 @@ def test_a_name_without_a_number_is_one():
 
 
 def test_numbers_are_short():
-    pairs = {0.0: "0", -0.0: "0", 2.0: "2", -24.0: "-24", 0.99932: "0.9993", 0.99999: "1",
-             -0.0040228: "-0.004", 1.5e-5: "1.5e-05", 12.3456: "12.35",
-             123456.0: "1.2e+05"}
-    assert {value: number(value) for value in pairs} == pairs
+    pairs = {
+        0.0: "0",
+        2.0: "2",
+        -24.0: "-24",
+        0.99932: "0.9993",
+        0.99999: "1",
+        -0.0040228: "-0.004",
+        1.5e-5: "1.5e-05",
+        12.3456: "12.35",
+        123456.0: "1.2e+05",
+    }
+    assert {value: number(value) for value in pairs} == pairs and number(-0.0) == "0"
 
 
 # ---- the steps ----

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import pytest
+
 from widget_grids import DRIVER, grids
 
 NODE = shutil.which("node")

@@ -139,8 +139,15 @@ def test_it_can_start_from_a_bad_prompt(model, tokenizer, prompt):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("temperature", -0.1), ("temperature", 3.1), ("top_k", 0), ("top_k", 99),
-                        ("bar", -1), ("bar", 99)]
+    ("name", "value"),
+    [
+        ("temperature", -0.1),
+        ("temperature", 3.1),
+        ("top_k", 0),
+        ("top_k", 99),
+        ("bar", -1),
+        ("bar", 99),
+    ],
 )
 def test_values_out_of_range_are_refused(explorer, name, value):
     with pytest.raises(ValueError, match=f"{name} is {value}"):

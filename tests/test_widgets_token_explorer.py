@@ -9,7 +9,6 @@ import warnings
 
 import numpy as np
 import pytest
-from widget_grids import DRIVER, Grid
 
 from minigpt_helpers import CharTokenizer
 from minigpt_helpers.plots import to_png, visible
@@ -21,12 +20,25 @@ from minigpt_helpers.widgets.token_explorer import (
     token_in_words,
     token_state,
 )
+from widget_grids import DRIVER, Grid
 
 NODE = shutil.which("node")
 TOKENIZER = CharTokenizer.from_text("the cat sat on\nthe mat")
 TEXTS = [
-    "", "t", "the cat", "The Cat!", "\n\n", "a\tb", "zoë", "zoe\u0308", "🙂 x 🙂",
-    "\u00a0\u200b\ufeff", "it's \"q\" \\ $x$ <b>", "猫a猫", "e\u0301\n" * 30, "at" * 300,
+    "",
+    "t",
+    "the cat",
+    "The Cat!",
+    "\n\n",
+    "a\tb",
+    "zoë",
+    "zoe\u0308",
+    "🙂 x 🙂",
+    "\u00a0\u200b\ufeff",
+    'it\'s "q" \\ $x$ <b>',
+    "猫a猫",
+    "e\u0301\n" * 30,
+    "at" * 300,
 ]
 
 
@@ -130,11 +142,13 @@ def grids() -> list[Grid]:
         Grid(TokenExplorer, "tokenState", [([t, chars], s) for t, s in zip(TEXTS, states)]),
         Grid(TokenExplorer, "tokenInWords", sentences),
         Grid(
-            TokenExplorer, "countsInWords",
+            TokenExplorer,
+            "countsInWords",
             [([p, 11], counts_in_words(s, 11)) for p, s in zip(plain, states)],
         ),
         Grid(
-            TokenExplorer, "roundTripInWords",
+            TokenExplorer,
+            "roundTripInWords",
             [([p], round_trip_in_words(s)) for p, s in zip(plain, states)],
         ),
         Grid(TokenExplorer, "glyph", [([char], visible(char)) for char in letters]),

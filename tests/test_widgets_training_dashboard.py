@@ -39,8 +39,19 @@ def new_model():
 
 
 def new_dashboard(model=None, **options):
-    options = dict(val_data=DATA[:60], tokenizer=TOKENIZER, steps=20, batch_size=2, eval_every=10,
-                   sample_every=10, sample_length=5, rng=np.random.default_rng(1)) | options
+    options = (
+        dict(
+            val_data=DATA[:60],
+            tokenizer=TOKENIZER,
+            steps=20,
+            batch_size=2,
+            eval_every=10,
+            sample_every=10,
+            sample_length=5,
+            rng=np.random.default_rng(1),
+        )
+        | options
+    )
     return TrainingDashboard(model or new_model(), DATA, **options)
 
 
@@ -59,7 +70,9 @@ def test_a_short_run_is_drawn_step_by_step():
     history = History([1, 2, 3], [3.0, 2.0, 4.0], [0, 3], [3.5, 2.5])
     state = dashboard_state(history, 10, {})
     assert state["train"] == [[1, 3.0], [2, 2.0], [3, 4.0]]
-    assert state["smooth"] == state["train"]  # a twentieth of three steps: no mean over more than one
+    assert (
+        state["smooth"] == state["train"]
+    )  # a twentieth of three steps: no mean over more than one
     assert state["val"] == [[0, 3.5], [3, 2.5]]
     assert state["steps"] == [0, 10] and state["losses"][1] > 3.5
 
@@ -90,8 +103,16 @@ def test_a_run_that_goes_on_from_step_100_starts_its_axis_there():
 def test_a_run_gives_the_very_numbers_of_train():
     model, plain = new_model(), new_model()
     history = new_dashboard(model, lr=0.01).run()
-    expected = train(plain, DATA, val_data=DATA[:60], steps=20, batch_size=2, eval_every=10,
-                     lr=0.01, rng=np.random.default_rng(1))
+    expected = train(
+        plain,
+        DATA,
+        val_data=DATA[:60],
+        steps=20,
+        batch_size=2,
+        eval_every=10,
+        lr=0.01,
+        rng=np.random.default_rng(1),
+    )
     assert history == expected
     for name, value in plain.state_dict().items():
         np.testing.assert_array_equal(model.state_dict()[name], value)
@@ -300,10 +321,15 @@ class NoEnd:
         threading.Event().wait(0.001)
 
 
-@pytest.mark.parametrize(("same_model", "cells", "stopped"), [
-    (True, ("a", "b"), True), (False, ("a", "a"), True),
-    (False, ("a", "b"), False), (False, (None, None), False),
-])
+@pytest.mark.parametrize(
+    ("same_model", "cells", "stopped"),
+    [
+        (True, ("a", "b"), True),
+        (False, ("a", "a"), True),
+        (False, ("a", "b"), False),
+        (False, (None, None), False),
+    ],
+)
 def test_a_newer_dashboard_stops_the_run_that_it_replaces(monkeypatch, same_model, cells, stopped):
     cell, after = iter(cells), NoEnd()
     monkeypatch.setattr(training_dashboard, "running_cell", lambda: next(cell))
@@ -320,8 +346,10 @@ def test_outside_a_notebook_no_cell_is_running():
     assert running_cell() is None
 
 
-@pytest.mark.parametrize("message", [{"command": "pause"}, {"command": "stop"}, {}, "stop",
-                                     {"command": "run"}, {"command": None}])
+@pytest.mark.parametrize(
+    "message",
+    [{"command": "pause"}, {"command": "stop"}, {}, "stop", {"command": "run"}, {"command": None}],
+)
 def test_clicks_that_do_not_fit_do_nothing(message):
     dashboard = new_dashboard()
     dashboard._on_click(dashboard, message, [])
@@ -346,10 +374,16 @@ def test_the_picture_before_and_after():
     assert repr(dashboard) == repr(new_dashboard())  # the same in every run
 
 
-@pytest.mark.parametrize("options, named", [
-    (dict(steps=0), "steps"), (dict(steps=2.5), "2.5"), (dict(sample_every=0), "sample_every"),
-    (dict(prompt="é"), "é"), (dict(rng=3), "rng"),
-])
+@pytest.mark.parametrize(
+    "options, named",
+    [
+        (dict(steps=0), "steps"),
+        (dict(steps=2.5), "2.5"),
+        (dict(sample_every=0), "sample_every"),
+        (dict(prompt="é"), "é"),
+        (dict(rng=3), "rng"),
+    ],
+)
 def test_options_that_cannot_be(options, named):
     with pytest.raises(ValueError, match=named):
         new_dashboard(**options)

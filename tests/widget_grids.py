@@ -85,9 +85,7 @@ def compare(expected: object, result: object, where: str) -> None:
             compare(*pair, f"{where}[{i}]")
     elif isinstance(expected, np.ndarray):
         values = [float(x.replace("Infinity", "inf")) if isinstance(x, str) else x for x in result]
-        np.testing.assert_allclose(
-            values, expected.ravel(), rtol=1e-12, atol=1e-300, err_msg=where
-        )
+        np.testing.assert_allclose(values, expected.ravel(), rtol=1e-12, atol=1e-300, err_msg=where)
     elif isinstance(expected, float):
         assert math.isclose(result, expected, rel_tol=1e-12, abs_tol=1e-13), where
     else:
@@ -194,7 +192,10 @@ def dashboard_grids() -> list[Grid]:
         (progress, "running: step 250 of 1000 · 25 % · 15 s left · 20.0 ms a step"),
         (progress | {"status": "paused"}, "paused: step 250 of 1000 · 25 % · 20.0 ms a step"),
         (progress | {"step": 0, "status": "ready"}, "ready: step 0 of 1000 · 0 %"),
-        (progress | {"first": 200, "last": 300}, "running: step 250 of 300 · 50 % · 1 s left · 20.0 ms a step"),
+        (
+            progress | {"first": 200, "last": 300},
+            "running: step 250 of 300 · 50 % · 1 s left · 20.0 ms a step",
+        ),
     ]
     spoken = {0.2: "1 s", 59: "59 s", 60: "1 min 0 s", 75: "1 min 15 s", 3600: "60 min 0 s"}
     rounds = [
@@ -208,19 +209,28 @@ def dashboard_grids() -> list[Grid]:
     holds = {"start": False, "pause": False, "resume": True, "stop": True}
     none = dict.fromkeys(idle, False)
     buttons = [
-        (("ready", 0, False, False), idle), (("stopped", 7, False, False), idle),
-        (("failed", 7, False, False), idle), (("done", 9, False, False), none),
-        (("running", 7, False, False), runs), (("paused", 7, False, False), holds),
-        (("running", 7, True, False), none), (("paused", 7, True, False), none),
-        (("running", 7, True, True), runs), (("paused", 7, True, True), holds),
+        (("ready", 0, False, False), idle),
+        (("stopped", 7, False, False), idle),
+        (("failed", 7, False, False), idle),
+        (("done", 9, False, False), none),
+        (("running", 7, False, False), runs),
+        (("paused", 7, False, False), holds),
+        (("running", 7, True, False), none),
+        (("paused", 7, True, False), none),
+        (("running", 7, True, True), runs),
+        (("paused", 7, True, True), holds),
     ]
     names = ("status", "step", "inCell", "reachable")
     return [
-        Grid(TrainingDashboard, "usable", [
-            ([{"last": 9} | dict(zip(names, state))], free) for state, free in buttons
-        ]),
+        Grid(
+            TrainingDashboard,
+            "usable",
+            [([{"last": 9} | dict(zip(names, state))], free) for state, free in buttons],
+        ),
         Grid(TrainingDashboard, "progressInWords", [([state], text) for state, text in words]),
-        Grid(TrainingDashboard, "duration", [([seconds], text) for seconds, text in spoken.items()]),
+        Grid(
+            TrainingDashboard, "duration", [([seconds], text) for seconds, text in spoken.items()]
+        ),
         Grid(TrainingDashboard, "ticks", [(list(how), marks) for how, marks in rounds]),
     ]
 
@@ -228,14 +238,22 @@ def dashboard_grids() -> list[Grid]:
 def chart_grids() -> list[Grid]:
     """Where the charts of two widgets put a value between the ends of an axis."""
     places = [
-        (([1.0, [0.0, 4.0]]), 0.25), (([9.0, [0.0, 4.0]]), 1), (([-1.0, [0.0, 4.0]]), 0),
-        (([300, [100, 500], False]), 0.5), (([10.0, [0.1, 1000.0], True]), 0.5),
+        (([1.0, [0.0, 4.0]]), 0.25),
+        (([9.0, [0.0, 4.0]]), 1),
+        (([-1.0, [0.0, 4.0]]), 0),
+        (([300, [100, 500], False]), 0.5),
+        (([10.0, [0.1, 1000.0], True]), 0.5),
         (([0.0, [1e-9, 1.0], True]), 0),
     ]
     marks = [((1e0, 1e5), 7, 1), ((1e0, 1e9), 5, 2)]
     decades = [
-        ([[low, high], most],
-         [[10.0**p] * 2 for p in range(round(math.log10(low)), round(math.log10(high)) + 1, step)])
+        (
+            [[low, high], most],
+            [
+                [10.0**p] * 2
+                for p in range(round(math.log10(low)), round(math.log10(high)) + 1, step)
+            ],
+        )
         for (low, high), most, step in marks
     ]
     words = {1e-9: "10⁻⁹", 0.01: "0.01", 1.0: "1", 100.0: "100", 1000.0: "10³"}
@@ -253,14 +271,25 @@ def bench_grids() -> list[Grid]:
     ]
     states = [bench_state(results, **parts) for parts in combinations]
     return [
-        Grid(BlockBench, "benchState", [
-            ([results, parts], state) for parts, state in zip(combinations, states)
-        ]),
-        Grid(BlockBench, "benchInWords", [
-            ([state, parts], bench_in_words(state, parts))
-            for parts, state in zip(combinations, states)
-        ]),
-        Grid(BlockBench, "short", [
-            ([x], short(x)) for x in (3.2e-9, 1e-4, 0.0099, 0.01, 0.126, 1.0, 9.994, 10.04, 99.94, 5662.1)
-        ]),
+        Grid(
+            BlockBench,
+            "benchState",
+            [([results, parts], state) for parts, state in zip(combinations, states)],
+        ),
+        Grid(
+            BlockBench,
+            "benchInWords",
+            [
+                ([state, parts], bench_in_words(state, parts))
+                for parts, state in zip(combinations, states)
+            ],
+        ),
+        Grid(
+            BlockBench,
+            "short",
+            [
+                ([x], short(x))
+                for x in (3.2e-9, 1e-4, 0.0099, 0.01, 0.126, 1.0, 9.994, 10.04, 99.94, 5662.1)
+            ],
+        ),
     ]

@@ -69,9 +69,7 @@ def style_sheet(widget: str, *names: str) -> str:
     widget's root. Being more specific, they also win over the base's, in whatever order a page
     loads the sheets of several widgets.
     """
-    base, *own = (
-        (HERE / name).read_text(encoding="utf-8") for name in ("_base.css", *names)
-    )
+    base, *own = ((HERE / name).read_text(encoding="utf-8") for name in ("_base.css", *names))
     wrapped = [f".minigpt-live.minigpt-{widget} {{\n{rules}}}\n" for rules in own]
     return "\n".join([base, *wrapped])
 
@@ -154,10 +152,14 @@ def check_text(
         return "", "The text is empty. Type at least one character.", ""
     for position, character in enumerate(text):
         if known is not None and character not in known:
-            return "", (
-                f"The model has never seen {in_words(character)} (position {position}). "
-                f"It knows: {shortened(visible(''.join(known)), 100)}"
-            ), ""
+            return (
+                "",
+                (
+                    f"The model has never seen {in_words(character)} (position {position}). "
+                    f"It knows: {shortened(visible(''.join(known)), 100)}"
+                ),
+                "",
+            )
     if len(text) <= limit:
         return text, "", ""
     used = text[:limit] if keep == "first" else text[-limit:]
@@ -193,7 +195,9 @@ class TeachingWidget(anywidget.AnyWidget):
     def live_state(self) -> dict[str, object]:
         """What a page without a kernel needs to begin with: this widget's name, its `traits` without
         the computed ones, its seed, and the `fingerprint` of its model."""
-        names = set(self.trait_names(sync=True, computed=None)) - set(TeachingWidget.class_trait_names())
+        names = set(self.trait_names(sync=True, computed=None)) - set(
+            TeachingWidget.class_trait_names()
+        )
         own = {name: getattr(self, name) for name in sorted(names) if not name.startswith("_")}
         state = {"widget": type(self).__name__, "traits": own}
         if hasattr(self, "_seed"):

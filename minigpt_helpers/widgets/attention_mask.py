@@ -28,7 +28,11 @@ RANDOM_HEAD_DIM = 8
 
 
 def mask_state(
-    scores: np.ndarray, *, head_dim: int, causal: bool = True, scale: bool = True,
+    scores: np.ndarray,
+    *,
+    head_dim: int,
+    causal: bool = True,
+    scale: bool = True,
     temperature: float = 1.0,
 ) -> dict[str, np.ndarray]:
     """The three maps of attention, from the raw dot products `scores` (T, T) of one head.
@@ -101,7 +105,9 @@ class AttentionMaskExplorer(TeachingWidget):
     tokens = traitlets.List(traitlets.Unicode()).tag(sync=True, computed=True)
     shape = traitlets.List(traitlets.Int(), [1, 1]).tag(sync=True, computed=True)  # layers, heads
     head_dim = traitlets.Int(1).tag(sync=True, computed=True)
-    scores = traitlets.Bytes().tag(sync=True, computed=True)  # (L, H, T, T) float64, raw dot products
+    scores = traitlets.Bytes().tag(
+        sync=True, computed=True
+    )  # (L, H, T, T) float64, raw dot products
 
     def __init__(self, model=None, tokenizer=None, text: str = "the cat sat", *, seed: int = 0):
         if (model is None) != (tokenizer is None):
@@ -167,8 +173,11 @@ class AttentionMaskExplorer(TeachingWidget):
         count, length = len(self.tokens), self.length
         scores = np.frombuffer(self.scores).reshape(*self.shape, count, count)
         return mask_state(
-            scores[self.layer, self.head, :length, :length], head_dim=self.head_dim,
-            causal=self.causal, scale=self.scale, temperature=self.temperature,
+            scores[self.layer, self.head, :length, :length],
+            head_dim=self.head_dim,
+            causal=self.causal,
+            scale=self.scale,
+            temperature=self.temperature,
         )
 
     def still(self) -> tuple[Figure, str]:
@@ -189,10 +198,16 @@ def draw_maps(
         [
             {"matrix": scores, "title": "scores", **score_look},
             {"matrix": masked, "title": "masked scores", **score_look},
-            {"matrix": state["weights"], "title": "weights after softmax", **labels,
-             "numbers": few and ".2f", "mask": future},
+            {
+                "matrix": state["weights"],
+                "title": "weights after softmax",
+                **labels,
+                "numbers": few and ".2f",
+                "mask": future,
+            },
         ],
-        xlabel="key: the character looked at", ylabel="query: the one that looks",
+        xlabel="key: the character looked at",
+        ylabel="query: the one that looks",
         shared_scale=False,
         colorbars=not few,
     )

@@ -68,7 +68,9 @@ class AttentionViewer(TeachingWidget):
     @traitlets.observe("text")
     def _compute_weights(self, _change: dict) -> None:
         used, problem, note = check_text(
-            self.text, known=self._tokenizer.chars, limit=min(LONGEST, self._model.max_seq_len),
+            self.text,
+            known=self._tokenizer.chars,
+            limit=min(LONGEST, self._model.max_seq_len),
             keep="last",
         )
         with self.hold_sync():
@@ -101,9 +103,15 @@ class AttentionViewer(TeachingWidget):
         """The map in its present state, and the same in words."""
         state, place = self.state(), f"layer {self.layer}, head {self.head}"
         figure = heatmap(
-            state["map"], self.tokens, self.tokens, title=f"attention, {place}",
-            xlabel="key: the character looked at", ylabel="query: the one that looks",
-            mask=np.triu(np.ones_like(state["map"], dtype=bool), k=1), vmin=0, vmax=1,
+            state["map"],
+            self.tokens,
+            self.tokens,
+            title=f"attention, {place}",
+            xlabel="key: the character looked at",
+            ylabel="query: the one that looks",
+            mask=np.triu(np.ones_like(state["map"], dtype=bool), k=1),
+            vmin=0,
+            vmax=1,
             colorbar_label="weight",
         )
         height = min(10.2, max(4.6, 0.17 * len(self.tokens) + 1.2))  # inches: fits a slide

@@ -49,8 +49,18 @@ class AblatedGPT(MiniGPT):
     """
 
     def __init__(
-        self, vocab_size, embed_dim, num_heads, num_layers, max_seq_len, *,
-        residual=True, norm=True, positions=True, mask=True, rng=None,
+        self,
+        vocab_size,
+        embed_dim,
+        num_heads,
+        num_layers,
+        max_seq_len,
+        *,
+        residual=True,
+        norm=True,
+        positions=True,
+        mask=True,
+        rng=None,
     ):
         super().__init__(vocab_size, embed_dim, num_heads, num_layers, max_seq_len, rng=rng)
         self.residual, self.norm, self.positions, self.mask = residual, norm, positions, mask
@@ -133,12 +143,18 @@ def train_variant(steps: int = STEPS, **parts: bool) -> dict[str, object]:
     tokenizer, train_data, val_data = _data()
     model, rng = new_model(**parts)
     history = train(
-        model, train_data, steps=steps, batch_size=BATCH_SIZE, rng=rng,
+        model,
+        train_data,
+        steps=steps,
+        batch_size=BATCH_SIZE,
+        rng=rng,
         optimizer=AdamW(model.parameters(), betas=(0.9, 0.99)),
         lr=cosine_schedule(1e-2, STEPS, warmup_steps=50, min_lr=1e-3),
     )
     curve = np.reshape(history.train_loss, (-1, EVERY)).mean(axis=1)
-    ids = generate(model, tokenizer.encode("the "), 120, rng=np.random.default_rng(4), use_cache=False)
+    ids = generate(
+        model, tokenizer.encode("the "), 120, rng=np.random.default_rng(4), use_cache=False
+    )
     return measure_start(**parts) | {
         "curve": [_rounded(loss) for loss in curve],
         "train_loss": _rounded(curve[-1]),
@@ -182,7 +198,6 @@ def make_results() -> dict[str, object]:
     }
 
 
-
 # ---- the bench ----------------------------------------------------------------------------------
 
 
@@ -193,7 +208,10 @@ def load_results() -> dict[str, object]:
 
 
 def bench_state(
-    results: Mapping, residual: bool = True, norm: bool = True, positions: bool = True,
+    results: Mapping,
+    residual: bool = True,
+    norm: bool = True,
+    positions: bool = True,
     mask: bool = True,
 ) -> dict[str, object]:
     """What the bench shows of the model with these parts, from `results` as `make_results` gives.
@@ -258,8 +276,14 @@ class BlockBench(TeachingWidget):
 
     def __init__(self, *, residual=True, norm=True, positions=True, mask=True):
         results = load_results()
-        super().__init__(residual=residual, norm=norm, positions=positions, mask=mask,
-                         results=results, axes=bench_axes(results))
+        super().__init__(
+            residual=residual,
+            norm=norm,
+            positions=positions,
+            mask=mask,
+            results=results,
+            axes=bench_axes(results),
+        )
 
     def parts(self) -> dict[str, bool]:
         """Which parts the model has now."""
@@ -305,5 +329,7 @@ CHARTS = [  # what is drawn, its title, its axes
 
 if __name__ == "__main__":
     text = json.dumps(make_results(), indent=1)
-    text = re.sub(r'\[[^]["]*\]', lambda numbers: " ".join(numbers[0].split()), text)  # a list a line
+    text = re.sub(
+        r'\[[^]["]*\]', lambda numbers: " ".join(numbers[0].split()), text
+    )  # a list a line
     RESULTS.write_text(text + "\n", encoding="utf-8")

@@ -47,7 +47,9 @@ def graph_state(expression: str, values: dict[str, float] | None = None) -> dict
     Raises `ValueError` with an explanation for an expression that cannot be shown.
     """
     if not isinstance(expression, str):
-        raise ValueError(f"the expression must be a string such as 'a*b + c', not {expression!r:.50}")
+        raise ValueError(
+            f"the expression must be a string such as 'a*b + c', not {expression!r:.50}"
+        )
     reader = Reader(dict(values or {}))
     nodes = reader.read(expression)
     parents = [node.parents for node in nodes]
@@ -64,10 +66,17 @@ def graph_state(expression: str, values: dict[str, float] | None = None) -> dict
     return {
         "nodes": [
             {
-                "kind": node.kind, "title": node.title, "text": node.text, "value": node.value,
-                "shown": number(node.value), "grad": grads[index], "parents": list(node.parents),
-                "slopes": node.slopes(), "appears": appears[index],
-                "column": places[index][0], "row": places[index][1],
+                "kind": node.kind,
+                "title": node.title,
+                "text": node.text,
+                "value": node.value,
+                "shown": number(node.value),
+                "grad": grads[index],
+                "parents": list(node.parents),
+                "slopes": node.slopes(),
+                "appears": appears[index],
+                "column": places[index][0],
+                "row": places[index][1],
             }
             for index, node in enumerate(nodes)
         ],
@@ -234,17 +243,25 @@ def draw_graph(graph: dict, step: int) -> tuple[Figure, str]:
             path[-1][0] -= 0.36
             path[-1][1] += (edge["side"] - 0.5) * 0.16 * (len(nodes[edge["child"]]["parents"]) - 1)
             axes.plot(
-                *zip(*path), color=ORANGE if i in shares else "#888888", zorder=1,
+                *zip(*path),
+                color=ORANGE if i in shares else "#888888",
+                zorder=1,
                 linewidth=2.6 if i in shares else 1.4,
             )
         for node, says in zip(nodes, shown_at(graph, step)):
             x, y = node["column"], node["row"]
-            axes.add_patch(mpl.patches.FancyBboxPatch(
-                (x - 0.34, y - 0.38), 0.68, 0.76, boxstyle="round,pad=0.02", zorder=2,
-                facecolor="#eef4fa" if node["appears"] else "white",
-                edgecolor=ORANGE if says["active"] else "#555555",
-                linewidth=3 if says["active"] else 1.2,
-            ))
+            axes.add_patch(
+                mpl.patches.FancyBboxPatch(
+                    (x - 0.34, y - 0.38),
+                    0.68,
+                    0.76,
+                    boxstyle="round,pad=0.02",
+                    zorder=2,
+                    facecolor="#eef4fa" if node["appears"] else "white",
+                    edgecolor=ORANGE if says["active"] else "#555555",
+                    linewidth=3 if says["active"] else 1.2,
+                )
+            )
             look = {"ha": "center", "va": "center", "zorder": 3, "fontsize": 12}
             axes.text(x, y - 0.24, node["title"], weight="bold", **look)
             axes.text(x, y + 0.01, says["value"], color=BLUE, **look)

@@ -78,7 +78,9 @@ class TemperatureExplorer(TeachingWidget):
     chars = traitlets.List(traitlets.Unicode()).tag(sync=True)
     max_seq_len = traitlets.Int(1).tag(sync=True, computed=True)
     logits = traitlets.Bytes().tag(sync=True, computed=True)  # (V,) float64
-    counts = traitlets.List(traitlets.Int()).tag(sync=True, computed=True)  # (V,) of the draws, or empty
+    counts = traitlets.List(traitlets.Int()).tag(
+        sync=True, computed=True
+    )  # (V,) of the draws, or empty
 
     def __init__(self, model, tokenizer, prompt: str = "the ", *, seed: int = 0):
         check_model(model, tokenizer)
@@ -86,8 +88,10 @@ class TemperatureExplorer(TeachingWidget):
         self._start = prompt
         self._rng = np.random.default_rng(seed)
         super().__init__(
-            chars=list(tokenizer.chars), max_seq_len=model.max_seq_len,
-            top_k=tokenizer.vocab_size, prompt=prompt,
+            chars=list(tokenizer.chars),
+            max_seq_len=model.max_seq_len,
+            top_k=tokenizer.vocab_size,
+            prompt=prompt,
         )
         self.on_msg(lambda _widget, content, _buffers: self._clicked(content["button"]))
 
@@ -151,12 +155,18 @@ class TemperatureExplorer(TeachingWidget):
         prompt = repr(self.prompt)
         seen = prompt if len(prompt) <= 40 else f"…{prompt[-40:]}"  # what fits over the bars
         figure = bars(
-            labels, values, highlight=0, title=f"next character after {seen}",
-            xlabel="character, in the order of the logits", ylabel="probability",
+            labels,
+            values,
+            highlight=0,
+            title=f"next character after {seen}",
+            xlabel="character, in the order of the logits",
+            ylabel="probability",
         )
         figure.axes[0].set_ylim(0, 1)
         first, *second = (f"{in_words(c)} {p:.2f}" for c, p in zip(labels[:2], values[:2]))
-        likeliest = f"two likeliest are {first} and {second[0]}" if second else f"only one is {first}"
+        likeliest = (
+            f"two likeliest are {first} and {second[0]}" if second else f"only one is {first}"
+        )
         alt = (
             f"Bars: the probability of the next character after {prompt} at temperature "
             f"{self.temperature:g}. The {likeliest}; "

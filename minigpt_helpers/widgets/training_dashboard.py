@@ -20,15 +20,15 @@ import time
 import weakref
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import traitlets
 from IPython import get_ipython
 
 from minigpt_helpers.generation import generate
-from minigpt_helpers.plots import curves, loss_curve, smooth
 from minigpt_helpers.optim import AdamW
+from minigpt_helpers.plots import curves, loss_curve, smooth
 from minigpt_helpers.training import History, TrainingState, train
 from minigpt_helpers.validation import check_rng
 from minigpt_helpers.widgets._base import TeachingWidget, bundle, check_model, style_sheet
@@ -99,14 +99,18 @@ class TrainingDashboard(TeachingWidget):
     same notebook cell.
     """
 
-    _made: weakref.WeakSet[TrainingDashboard] = weakref.WeakSet()
+    _made: ClassVar[weakref.WeakSet[TrainingDashboard]] = weakref.WeakSet()
     _way: contextvars.Context | None = None  # the context in which the page last spoke
     _esm = bundle("training_dashboard.js")
     _css = style_sheet("TrainingDashboard", "_chart.css", "training_dashboard.css")
 
-    status = traitlets.Unicode("ready").tag(sync=True, computed=True)  # running, paused, stopped, done, failed
+    status = traitlets.Unicode("ready").tag(
+        sync=True, computed=True
+    )  # running, paused, stopped, done, failed
     in_cell = traitlets.Bool(False).tag(sync=True, computed=True)  # a cell is training
-    reachable = traitlets.Bool(False).tag(sync=True, computed=True)  # and the page can reach us all the same
+    reachable = traitlets.Bool(False).tag(
+        sync=True, computed=True
+    )  # and the page can reach us all the same
     step = traitlets.Int(0).tag(sync=True)
     first_step = traitlets.Int(0).tag(sync=True)
     last_step = traitlets.Int(0).tag(sync=True)
@@ -116,10 +120,21 @@ class TrainingDashboard(TeachingWidget):
     state = traitlets.Dict().tag(sync=True, computed=True)
 
     def __init__(
-        self, model, data: Sequence[int] | np.ndarray, *, val_data=None, tokenizer=None,
-        steps: int = 1000, references: Mapping[str, float] | None = None, optimizer=None,
-        rng: np.random.Generator | None = None, callbacks: Sequence = (),
-        sample_every: int = 100, sample_length: int = 120, prompt: str = "\n", **train_options,
+        self,
+        model,
+        data: Sequence[int] | np.ndarray,
+        *,
+        val_data=None,
+        tokenizer=None,
+        steps: int = 1000,
+        references: Mapping[str, float] | None = None,
+        optimizer=None,
+        rng: np.random.Generator | None = None,
+        callbacks: Sequence = (),
+        sample_every: int = 100,
+        sample_length: int = 120,
+        prompt: str = "\n",
+        **train_options,
     ):
         for name, value in [("steps", steps), ("sample_every", sample_every)]:
             if not isinstance(value, (int, np.integer)) or value < 1:
@@ -143,8 +158,12 @@ class TrainingDashboard(TeachingWidget):
         self._stop_older_runs()
         done = self.optimizer.num_steps
         super().__init__(
-            step=done, first_step=done, last_step=done + steps,
-            references=_check_references(references or {"uniform guess": math.log(model.vocab_size)}),
+            step=done,
+            first_step=done,
+            last_step=done + steps,
+            references=_check_references(
+                references or {"uniform guess": math.log(model.vocab_size)}
+            ),
         )
         self.state = dashboard_state(self.history, self.last_step, self.references)
         self.on_msg(self._on_click)
@@ -206,8 +225,10 @@ class TrainingDashboard(TeachingWidget):
         history = self.history
         return {
             "history": {
-                "steps": history.steps, "train_loss": [round(x, 5) for x in history.train_loss],
-                "val_steps": history.val_steps, "val_loss": [round(x, 5) for x in history.val_loss],
+                "steps": history.steps,
+                "train_loss": [round(x, 5) for x in history.train_loss],
+                "val_steps": history.val_steps,
+                "val_loss": [round(x, 5) for x in history.val_loss],
             },
             "samples": self.samples,
             "seconds_a_step": float(f"{self.seconds_a_step:.3g}"),
@@ -230,7 +251,7 @@ class TrainingDashboard(TeachingWidget):
     def _train_quietly(self) -> None:
         try:
             self._train()
-        except Exception as error:  # noqa: BLE001 - nobody is there to catch it: the page shows it
+        except Exception as error:
             self.problem = f"{type(error).__name__}: {error}"
 
     def _train(self) -> None:
@@ -241,8 +262,12 @@ class TrainingDashboard(TeachingWidget):
             self._timed_from = self.optimizer.num_steps
             self._started = self._shown = time.monotonic()
             train(
-                self.model, self._data, steps=self.last_step - self.optimizer.num_steps,
-                optimizer=self.optimizer, callbacks=self._callbacks, **self._options,
+                self.model,
+                self._data,
+                steps=self.last_step - self.optimizer.num_steps,
+                optimizer=self.optimizer,
+                callbacks=self._callbacks,
+                **self._options,
             )
             self._ended("done" if self.optimizer.num_steps >= self.last_step else "stopped")
         except BaseException:
@@ -285,7 +310,9 @@ class TrainingDashboard(TeachingWidget):
 
     def _write_sample(self, step: int) -> None:
         if self._tokenizer is not None:
-            rng = np.random.default_rng(SAMPLE_SEED)  # the same luck each time: only the model differs
+            rng = np.random.default_rng(
+                SAMPLE_SEED
+            )  # the same luck each time: only the model differs
             ids = generate(self.model, self._prompt, self._sample_length, rng=rng)
             text = self._tokenizer.decode(ids[len(self._prompt) :])
             self.samples = [*self.samples, [step, text]]
@@ -329,8 +356,13 @@ class TrainingDashboard(TeachingWidget):
         if history.steps:
             figure = loss_curve(history, self.references, **labels)
             val = f"; validation ends at {history.val_loss[-1]:.2f}" if history.val_loss else ""
-            seen = f"after {self.step} steps the training loss is {smooth(history.train_loss)[-1]:.2f}"
-            return figure, f"Loss in nats per token against the training step: {seen}{val}. {names}."
+            seen = (
+                f"after {self.step} steps the training loss is {smooth(history.train_loss)[-1]:.2f}"
+            )
+            return (
+                figure,
+                f"Loss in nats per token against the training step: {seen}{val}. {names}.",
+            )
         labels |= {"xlabel": "training step", "ylabel": "loss (nats per token)"}
         figure = curves({}, reference_lines=self.references, **labels)
         figure.axes[0].set(xlim=self.state["steps"], ylim=self.state["losses"])

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 
 import pytest
-from browser.jupyter_page import NotebookPage
 from playwright.sync_api import Locator
 
+from browser.jupyter_page import NotebookPage
 from minigpt_helpers.widgets.block_bench import PARTS, bench_axes, bench_in_words, load_results
 from minigpt_helpers.widgets.graph_explorer import graph_state, shown_at
 from minigpt_helpers.widgets.token_explorer import (
@@ -45,9 +45,13 @@ def attention_mask(page: NotebookPage, live: Locator, name: str, /, **traits) ->
             f"{name}.state()['weights'][min({name}.row, {name}.length - 1)].tolist()]"
         )
         assert dict(zip(traits, values)) == traits
-        items = live.get_by_test_id("row-weights").locator("li").evaluate_all(
-            "(items) => items.map((item) => "
-            "[Number(item.dataset.weight), item.lastChild.textContent, item.firstChild.textContent])"
+        items = (
+            live.get_by_test_id("row-weights")
+            .locator("li")
+            .evaluate_all(
+                "(items) => items.map((item) => "
+                "[Number(item.dataset.weight), item.lastChild.textContent, item.firstChild.textContent])"
+            )
         )
         assert [item[0] for item in items] == pytest.approx(weights, rel=1e-12, abs=1e-300)
         assert [float(item[1]) for item in items] == pytest.approx(weights, abs=0.00051)
@@ -71,8 +75,12 @@ def attention_viewer(
         boxes = live.get_by_test_id("text-arcs").locator("rect")
         drawn = boxes.evaluate_all("(boxes) => boxes.map((box) => Number(box.dataset.weight))")
         assert drawn == pytest.approx(weights, rel=1e-12, abs=1e-15)
-        items = live.get_by_test_id("strongest").locator("li:not([hidden])").evaluate_all(
-            "(items) => items.map((item) => [Number(item.dataset.place), item.innerText])"
+        items = (
+            live.get_by_test_id("strongest")
+            .locator("li:not([hidden])")
+            .evaluate_all(
+                "(items) => items.map((item) => [Number(item.dataset.place), item.innerText])"
+            )
         )
         order = sorted(range(at + 1), key=lambda place: (-weights[place], place))[:8]
         assert [place for place, _ in items] == order
@@ -96,11 +104,15 @@ def temperature(page: NotebookPage, live: Locator, name: str, /, **traits) -> No
         if len(order) > 16:
             groups = [*groups[:15], order[15:]]
         expected = [sum(probs[token] for token in group) for group in groups]
-        bars = live.get_by_test_id("bars").locator("li").evaluate_all(
-            """(bars) => bars.map((bar) => ({ prob: Number(bar.dataset.prob),
+        bars = (
+            live.get_by_test_id("bars")
+            .locator("li")
+            .evaluate_all(
+                """(bars) => bars.map((bar) => ({ prob: Number(bar.dataset.prob),
                 count: bar.dataset.count, text: bar.children[0].textContent,
                 token: bar.children[2].textContent,
                 height: bar.querySelector('i').getBoundingClientRect().height }))"""
+            )
         )
         assert [bar["prob"] for bar in bars] == pytest.approx(expected, rel=1e-12, abs=1e-15)
         assert [float(bar["text"]) for bar in bars] == pytest.approx(expected, abs=0.00051)
@@ -134,13 +146,16 @@ def block_bench(page: NotebookPage, live: Locator, name: str, /, **traits) -> No
             ("start-loss", f"{state['start_loss']:.2f}"),
             ("train-loss", f"{state['train_loss']:.2f}"),
             ("writing-loss", f"{state['writing_loss']:.2f}"),
-            ("own-share", f"{100 * state['own_share'][-1]:.1f} %"), ("sample", state["sample"]),
+            ("own-share", f"{100 * state['own_share'][-1]:.1f} %"),
+            ("sample", state["sample"]),
             ("line", bench_in_words(state, parts)),
         ]:
             assert live.get_by_test_id(test_id).text_content() == expected
         for chart in ("activations", "gradients", "curve"):
             whole, own = live.get_by_test_id(f"chart-{chart}").locator("polyline").all()
-            assert heights(whole) == pytest.approx(bench_places(state["whole"][chart], chart), abs=0.02)
+            assert heights(whole) == pytest.approx(
+                bench_places(state["whole"][chart], chart), abs=0.02
+            )
             assert heights(own) == pytest.approx(bench_places(state[chart], chart), abs=0.02)
 
     page.until(check)
@@ -249,8 +264,10 @@ def dashboard(page: NotebookPage, live: Locator, name: str, /, **traits) -> None
             return above + down * (1 - (min(max(loss, low), high) - low) / (high - low))
 
         for curve in ("train", "smooth", "val"):
-            points = [tuple(map(float, point.split(",")))
-                      for point in places["curves"][f"curve-{curve}"].split()]
+            points = [
+                tuple(map(float, point.split(",")))
+                for point in places["curves"][f"curve-{curve}"].split()
+            ]
             assert len(points) == len(state[curve])
             for (x, y), (step, loss) in zip(points, state[curve]):
                 assert x == pytest.approx(left + across * (step - first) / (last - first), abs=0.02)

@@ -15,8 +15,9 @@ import pytest
 for helper in ("agree", "jupyter_page", "operate"):  # their assertions show what they compared
     pytest.register_assert_rewrite(f"browser.{helper}")
 
-from browser.jupyter_page import ROOT, NotebookPage, Server, write_notebook  # noqa: E402
 from playwright.sync_api import Browser, BrowserContext, sync_playwright  # noqa: E402
+
+from browser.jupyter_page import ROOT, NotebookPage, Server, write_notebook  # noqa: E402
 
 WINDOW = {"width": 1280, "height": 720}
 # No name but that of this machine can be looked up: a request to another host fails, as offline.

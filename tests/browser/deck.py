@@ -18,12 +18,11 @@ from playwright.sync_api import Browser, Page, sync_playwright
 if __name__ == "__main__":  # pytest knows where to look
     sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
-from deck_lint import MOST_CODE_LINES, count_problems, design_problems  # noqa: E402
-
-from tools.teaching.deck import copy_assets, make_deck  # noqa: E402
-from tools.launcher.project import here  # noqa: E402
-from tools.launcher.slides import lessons  # noqa: E402
-from tools.launcher.browser import find_browser  # noqa: E402
+from deck_lint import MOST_CODE_LINES, count_problems, design_problems
+from tools.launcher.browser import find_browser
+from tools.launcher.project import here
+from tools.launcher.slides import lessons
+from tools.teaching.deck import copy_assets, make_deck
 
 SIZES = [(1280, 720), (1024, 768)]
 SMALLEST_TEXT = 18  # pixels on the screen, at either size

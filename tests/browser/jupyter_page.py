@@ -28,10 +28,14 @@ SETTINGS = {
 # The environment of the tests also holds tools for teachers. Students have none of them, so these
 # servers are without their server extensions and without their part in the page.
 CONFIG = {
-    "jupyter_server_config.json": {"ServerApp": {"jpserver_extensions": {
-        f"nbgrader.server_extensions.{name}": False
-        for name in ("formgrader", "validate_assignment", "assignment_list", "course_list")
-    }}},
+    "jupyter_server_config.json": {
+        "ServerApp": {
+            "jpserver_extensions": {
+                f"nbgrader.server_extensions.{name}": False
+                for name in ("formgrader", "validate_assignment", "assignment_list", "course_list")
+            }
+        }
+    },
     "labconfig/page_config.json": {"disabledExtensions": {"@jupyter/nbgrader": True}},
 }
 
@@ -65,12 +69,21 @@ class Server:
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [
-                    sys.executable, "-m", front_end, "--no-browser", "--allow-root",
-                    "--expose-app-in-browser", f"--ServerApp.port={port}",
-                    "--ServerApp.port_retries=0", "--ServerApp.ip=127.0.0.1",
-                    f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=",
+                    sys.executable,
+                    "-m",
+                    front_end,
+                    "--no-browser",
+                    "--allow-root",
+                    "--expose-app-in-browser",
+                    f"--ServerApp.port={port}",
+                    "--ServerApp.port_retries=0",
+                    "--ServerApp.ip=127.0.0.1",
+                    f"--ServerApp.root_dir={folder}",
+                    "--IdentityProvider.token=",
                 ],
-                env=env, stdout=log, stderr=subprocess.STDOUT,
+                env=env,
+                stdout=log,
+                stderr=subprocess.STDOUT,
             )
         self.wait()
 
@@ -109,7 +122,11 @@ def free_port() -> int:
 def write_notebook(path: Path, cells: list[str]) -> None:
     """A notebook with these code cells and no outputs."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.metadata.kernelspec = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
     nbformat.write(notebook, path)
 
 
@@ -123,7 +140,10 @@ class NotebookPage:
         host = urlsplit(server.url).netloc
 
         def check_host(url: str) -> None:
-            if urlsplit(url).scheme in ("http", "https", "ws", "wss") and urlsplit(url).netloc != host:
+            if (
+                urlsplit(url).scheme in ("http", "https", "ws", "wss")
+                and urlsplit(url).netloc != host
+            ):
                 self.outside.append(url)
 
         self.page: Page = context.new_page()
@@ -194,7 +214,9 @@ class NotebookPage:
         cells = [cell for cell in self.code_cells() if cell.source.strip()]
         assert cells, f"{self.name} has no code"
         for number, cell in enumerate(cells, start=1):
-            assert cell.execution_count, f"{self.name}: code cell {number} did not run:\n{cell.source}"
+            assert cell.execution_count, (
+                f"{self.name}: code cell {number} did not run:\n{cell.source}"
+            )
             if "raises-exception" in cell.metadata.get("tags", []):
                 continue
             for output in cell.outputs:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from browser import agree
-from browser.jupyter_page import NotebookPage
 from playwright.sync_api import Locator
 
+from browser import agree
+from browser.jupyter_page import NotebookPage
 
 
 @dataclass
@@ -87,8 +87,11 @@ class Hand:
         other = now + 1 if now + 1 < len(values) else now - 1
         self.at(testid).select_option(index=other)
         self.sees(f"{testid} was chosen", **{testid: values[other]})
-        self.presses(testid, "ArrowUp" if other else "ArrowDown",
-                     **{testid: values[other - 1 if other else 1]})
+        self.presses(
+            testid,
+            "ArrowUp" if other else "ArrowDown",
+            **{testid: values[other - 1 if other else 1]},
+        )
 
     def cell(self, testid: str, row: int, column: int, count: int) -> dict:
         """Where a cell lies inside the canvas of a map."""
@@ -101,8 +104,9 @@ class Hand:
         column = (self.get("column") + 1) % count
         self.clicks(testid, self.cell(testid, row, column, count), row=row, column=column)
         down = row + 1 < count
-        self.presses(testid, "ArrowDown" if down else "ArrowUp",
-                     row=row + (1 if down else -1), column=column)
+        self.presses(
+            testid, "ArrowDown" if down else "ArrowUp", row=row + (1 if down else -1), column=column
+        )
 
 
 def tokens(page: NotebookPage, live: Locator, name: str) -> None:
@@ -208,8 +212,9 @@ def dashboard(page: NotebookPage, live: Locator, name: str) -> None:
 
     def use(button: str, key: str | None, status: str) -> None:
         node = hand.at(button)
-        page.page.wait_for_function("(button) => !button.disabled && !button.hidden",
-                                    arg=node.element_handle())
+        page.page.wait_for_function(
+            "(button) => !button.disabled && !button.hidden", arg=node.element_handle()
+        )
         steps = len(hand.get("history.steps"))
         node.press(key) if key else node.click()
 
@@ -217,6 +222,7 @@ def dashboard(page: NotebookPage, live: Locator, name: str) -> None:
             assert hand.get("status") == status
             assert hand.at("progress-words").inner_text().startswith(f"{status}: ")
             assert status != "running" or len(hand.get("history.steps")) > steps
+
         page.until(check)
         if status != "running":
             hand.sees(f"{button} was used", status=status, step=hand.get("history.steps[-1]"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from browser import agree as shows
 
 CELLS = [
@@ -35,8 +36,20 @@ def live(page):
     """The widget in its first state."""
     live = page.page.get_by_test_id("AttentionMaskExplorer")
     page.python(FIRST)
-    agree(page, live, text="the cat sat", length=8, causal=True, scale=True, temperature=1.0,
-          layer=0, head=0, row=7, column=0, weights="trained")
+    agree(
+        page,
+        live,
+        text="the cat sat",
+        length=8,
+        causal=True,
+        scale=True,
+        temperature=1.0,
+        layer=0,
+        head=0,
+        row=7,
+        column=0,
+        weights="trained",
+    )
     return live
 
 
@@ -106,8 +119,10 @@ def test_length(page, live):
 
 @pytest.mark.parametrize(
     ("name", "label", "maps"),
-    [("causal", "causal mask", {"masked", "weights"}),
-     ("scale", "divide by √d", {"scores", "masked", "weights"})],
+    [
+        ("causal", "causal mask", {"masked", "weights"}),
+        ("scale", "divide by √d", {"scores", "masked", "weights"}),
+    ],
 )
 def test_switches(page, live, name, label, maps):
     box = live.get_by_role("checkbox", name=label)
@@ -186,8 +201,14 @@ def test_a_cell_is_chosen_by_mouse_and_by_keys(page, live):
     said = f'"c" (position 4) looks at "e" (position 2) with weight {weight:.3f}'
     page.until(lambda: expect_text(line, said))
     map_.focus()
-    for key, row, column in [("ArrowDown", 5, 2), ("ArrowRight", 5, 3), ("ArrowUp", 4, 3),
-                             ("ArrowLeft", 4, 2), ("End", 4, 7), ("Home", 4, 0)]:
+    for key, row, column in [
+        ("ArrowDown", 5, 2),
+        ("ArrowRight", 5, 3),
+        ("ArrowUp", 4, 3),
+        ("ArrowLeft", 4, 2),
+        ("End", 4, 7),
+        ("Home", 4, 0),
+    ]:
         page.page.keyboard.press(key)
         agree(page, live, row=row, column=column)
     page.page.keyboard.press("End")
@@ -220,8 +241,18 @@ def test_the_keyboard_reaches_everything_and_jupyterlab_takes_no_key(page, live)
     active = "() => jupyterapp.shell.currentWidget.content.activeCellIndex"
     before = page.page.evaluate(active)
     assert page.focus_by_tab(live) == [
-        "text", "length", "weights", "layer", "head", "causal", "scale", "temperature",
-        "map-scores", "map-masked", "map-weights", "row-weights",
+        "text",
+        "length",
+        "weights",
+        "layer",
+        "head",
+        "causal",
+        "scale",
+        "temperature",
+        "map-scores",
+        "map-masked",
+        "map-weights",
+        "row-weights",
     ]
     slider = live.get_by_role("slider", name="length")
     for key in ("ArrowDown", "ArrowUp", "j", "a", "b", "x"):  # commands of a notebook

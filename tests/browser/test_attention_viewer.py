@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from browser import agree as shows
 
 CELLS = [
@@ -106,8 +107,12 @@ def test_hovering_shows_a_character_and_leaves_the_choice(page, live):
     live.get_by_test_id("text-arcs").hover(position=box_of(live, 6))
     agree(page, live, shown_row=6, row=10)
     strongest = page.kernel("int(viewer.state()['map'][6].argmax())")
-    expect_text(live.get_by_test_id("line"), f'"t" (position 6) looks at "{"the cat sat"[strongest]}"'
-                if strongest != 3 else '"t" (position 6) looks at space')
+    expect_text(
+        live.get_by_test_id("line"),
+        f'"t" (position 6) looks at "{"the cat sat"[strongest]}"'
+        if strongest != 3
+        else '"t" (position 6) looks at space',
+    )
     live.get_by_role("textbox", name="text").hover()
     agree(page, live, row=10)
 
@@ -118,8 +123,13 @@ def test_a_cell_is_chosen_in_the_map(page, live):
     map_.click(position={"x": 24 + 2.5 * side / 11, "y": 24 + 8.5 * side / 11})
     agree(page, live, row=8, column=2)
     map_.focus()
-    for key, row, column in [("ArrowDown", 9, 2), ("ArrowLeft", 9, 1), ("ArrowUp", 8, 1),
-                             ("End", 8, 10), ("Home", 8, 0)]:
+    for key, row, column in [
+        ("ArrowDown", 9, 2),
+        ("ArrowLeft", 9, 1),
+        ("ArrowUp", 8, 1),
+        ("End", 8, 10),
+        ("Home", 8, 0),
+    ]:
         page.page.keyboard.press(key)
         agree(page, live, row=row, column=column)
     weight = page.kernel("float(viewer.state()['map'][8, 0])")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from browser import agree as shows
 
+from browser import agree as shows
 from minigpt_helpers.widgets.block_bench import PARTS
 
 CELLS = ["from minigpt_helpers.widgets import BlockBench\nbench = BlockBench()", "bench"]
@@ -88,7 +88,9 @@ def test_the_charts_have_names_that_hold_their_numbers(page, live):
 def test_a_narrow_page_puts_the_charts_below_each_other(page, live):
     page.page.set_viewport_size({"width": 760, "height": 720})
     try:
-        first, second = (live.get_by_test_id(f"chart-{name}") for name in ("activations", "gradients"))
+        first, second = (
+            live.get_by_test_id(f"chart-{name}") for name in ("activations", "gradients")
+        )
 
         def below():
             assert second.bounding_box()["y"] > first.bounding_box()["y"] + 200

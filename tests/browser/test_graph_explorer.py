@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from browser import agree as shows
 
+from browser import agree as shows
 from minigpt_helpers.widgets.graph_explorer import graph_state
 
 EXPRESSION = "(a*b + c).tanh()"
@@ -64,8 +64,16 @@ def test_buttons_step_through_the_whole_graph(page, live):
 def test_keys_in_the_picture_step_too(page, live):
     graph = live.get_by_test_id("graph")
     graph.focus()
-    for key, step in [("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1), ("ArrowLeft", 0),
-                      ("ArrowLeft", 0), ("End", 7), ("ArrowRight", 7), ("Home", 0)]:
+    for key, step in [
+        ("ArrowRight", 1),
+        ("ArrowRight", 2),
+        ("ArrowLeft", 1),
+        ("ArrowLeft", 0),
+        ("ArrowLeft", 0),
+        ("End", 7),
+        ("ArrowRight", 7),
+        ("Home", 0),
+    ]:
         graph.press(key)
         wait_for(page, live, EXPRESSION, VALUES, step)
 
@@ -111,7 +119,8 @@ def test_another_expression_brings_its_own_leaves(page, live):
     wait_for(page, live, "d = a*2; d + d*x", {"a": 2.0}, 7)
     leaves = live.locator("[data-testid^='leaf-']")
     assert [leaves.nth(i).get_attribute("data-testid") for i in range(leaves.count())] == [
-        "leaf-a", "leaf-x",
+        "leaf-a",
+        "leaf-x",
     ]
     live.get_by_test_id("leaf-x").fill("5")
     wait_for(page, live, "d = a*2; d + d*x", {"a": 2.0, "x": 5.0}, 7)

@@ -6,6 +6,7 @@ import base64
 import json
 
 import pytest
+
 from widget_grids import DRIVER, grids
 
 

@@ -4,6 +4,7 @@ widget answers with the right numbers, and nothing asks for a network."""
 from __future__ import annotations
 
 import pytest
+
 from browser.jupyter_page import ROOT
 from browser.operate import EACH_CONTROL
 

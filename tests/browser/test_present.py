@@ -6,10 +6,10 @@ import json
 
 import nbformat
 import pytest
-from browser.jupyter_page import NotebookPage, Server
 
-from tools.launcher.project import here
+from browser.jupyter_page import NotebookPage, Server
 from tools.launcher.present import PRESENTER, set_stage
+from tools.launcher.project import here
 
 LESSON = "03_attention.ipynb"
 WIDGET = "AttentionMaskExplorer"

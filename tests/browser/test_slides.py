@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
 import shutil
 import sys
@@ -15,13 +14,13 @@ from pathlib import Path
 import matplotlib
 import nbformat
 import pytest
-from browser.deck import SIZES, Deck
 
-from tools.teaching.deck import copy_assets, make_deck
-from tools.teaching.deck_pdf import print_deck
+from browser.deck import SIZES, Deck
+from minigpt_helpers import plots
 from tools.launcher.project import here
 from tools.launcher.slides import lessons
-from minigpt_helpers import plots
+from tools.teaching.deck import copy_assets, make_deck
+from tools.teaching.deck_pdf import print_deck
 
 LESSONS = [path.stem for path in lessons(here(), [])]
 
@@ -130,7 +129,9 @@ LAYOUT = """() => {
     document.documentElement.classList.remove("laying-out");
     return boxes;
 }"""
-FONTS = "() => [...document.fonts].map((face) => [face.family, face.weight, face.style, face.status])"
+FONTS = (
+    "() => [...document.fonts].map((face) => [face.family, face.weight, face.style, face.status])"
+)
 
 
 def test_a_deck_looks_the_same_with_other_system_fonts_and_when_fitted_again(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from browser import agree as shows
 
 CELLS = [
@@ -162,8 +163,9 @@ def test_a_bar_is_chosen_by_mouse_and_by_keys(page, live):
     line, chart = live.get_by_test_id("line"), live.get_by_test_id("bars")
     chart.locator("li").nth(3).click()
     agree(page, live, bar=3)
-    state = page.kernel("[[explorer.chars[i], explorer.state()['probs'][i]] "
-                        "for i in explorer.state()['order']]")
+    state = page.kernel(
+        "[[explorer.chars[i], explorer.state()['probs'][i]] for i in explorer.state()['order']]"
+    )
 
     def said(i):
         char, p = state[i]
@@ -195,7 +197,13 @@ def test_the_keyboard_reaches_everything_and_jupyterlab_takes_no_key(page, live)
     active = "() => jupyterapp.shell.currentWidget.content.activeCellIndex"
     before = page.page.evaluate(active)
     assert page.focus_by_tab(live) == [
-        "prompt", "temperature", "top_k", "draw-one", "draw-many", "reset", "bars",
+        "prompt",
+        "temperature",
+        "top_k",
+        "draw-one",
+        "draw-many",
+        "reset",
+        "bars",
     ]
     for key in ("ArrowDown", "ArrowUp", "j", "k", "b", "x"):  # commands of a notebook
         live.get_by_role("slider", name="top-k").press(key)

@@ -35,7 +35,11 @@ def page(open_notebook):
 
 def live_of(page, name):
     """The one widget in the cell that shows `name`."""
-    return page.page.locator(".jp-CodeCell").nth(1 + list(WIDGETS).index(name)).locator(".minigpt-live")
+    return (
+        page.page.locator(".jp-CodeCell")
+        .nth(1 + list(WIDGETS).index(name))
+        .locator(".minigpt-live")
+    )
 
 
 @pytest.fixture(params=[1280, 640], ids=["wide", "200-percent"])
@@ -99,7 +103,9 @@ def test_two_of_a_kind_have_states_of_their_own(page):
     page.until(lambda: same(page.kernel("[mask.temperature, mask2.temperature]"), [4.0, 1.0]))
     assert other.get_by_test_id("temperature").input_value() == "1"
     assert other.locator(".minigpt-picture").screenshot() == before
-    ids = page.page.evaluate("() => [...document.querySelectorAll('.minigpt-live [id]')].map((n) => n.id)")
+    ids = page.page.evaluate(
+        "() => [...document.querySelectorAll('.minigpt-live [id]')].map((n) => n.id)"
+    )
     assert len(ids) == len(set(ids)) > 20
 
 
@@ -124,15 +130,19 @@ def test_one_head_and_one_layer_leave_nothing_to_choose(page):
             assert live_of(page, name).get_by_test_id(trait).is_disabled()
 
 
-@pytest.mark.parametrize("text", ["🙂🙃 ok", "a\u200bb\u00a0c", "שלום", "e\u0301\u0301", "\t\t", "x" * 500])
+@pytest.mark.parametrize(
+    "text", ["🙂🙃 ok", "a\u200bb\u00a0c", "שלום", "e\u0301\u0301", "\t\t", "x" * 500]
+)
 def test_any_text_is_shown(page, text):
     live = live_of(page, "mask2")
     size = live.bounding_box()
     page.python(f"mask2.text = {text!r}; mask2.length = len(mask2.tokens)")
-    page.until(lambda: same(
-        [live.get_by_test_id("row-weights").locator("li").count(), page.kernel("mask2.length")],
-        [min(len(text), 64)] * 2,
-    ))
+    page.until(
+        lambda: same(
+            [live.get_by_test_id("row-weights").locator("li").count(), page.kernel("mask2.length")],
+            [min(len(text), 64)] * 2,
+        )
+    )
     shown = live.get_by_test_id("row-weights").locator("li b").all_text_contents()
     assert all(letter.strip("\u200b\u00a0 ") for letter in shown), "every character can be seen"
     assert live.bounding_box()["height"] == size["height"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from browser import agree as shows
 
+from browser import agree as shows
 from minigpt_helpers.widgets.token_explorer import LONGEST
 
 TEXT = "the cat sat on\nthe mat"
@@ -38,8 +38,9 @@ def live(page):
 
 
 def wait_for(page, widget, text: str, selected: int | None = None) -> None:
-    shows.tokens(page, widget, "explorer", text=text,
-                 **({} if selected is None else {"selected": selected}))
+    shows.tokens(
+        page, widget, "explorer", text=text, **({} if selected is None else {"selected": selected})
+    )
 
 
 def test_the_first_state(page, live):
@@ -68,7 +69,10 @@ def test_unknown_characters_are_marked_with_their_code_point(page, live):
     live.get_by_test_id("text").fill("tXé")
     wait_for(page, live, "tXé")
     marked = live.locator(".minigpt-unknown")
-    assert [text.split("\n") for text in marked.all_inner_texts()] == [["X", "? 0058"], ["é", "? 00E9"]]
+    assert [text.split("\n") for text in marked.all_inner_texts()] == [
+        ["X", "? 0058"],
+        ["é", "? 00E9"],
+    ]
     assert live.get_by_test_id("ids").inner_text() == "[10, ?, ?]"
     assert "encode refuses" in live.get_by_test_id("round-trip").inner_text()
     page.screenshot("unknown", of=live)
@@ -93,8 +97,15 @@ def test_arrow_keys_select_and_stay_inside(page, live):
     tokens = live.get_by_test_id("tokens")
     tokens.focus()
     for key, selected in [
-        ("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1), ("End", 6), ("ArrowRight", 6),
-        ("Home", 0), ("ArrowLeft", 0), ("ArrowUp", 0), ("ArrowDown", 0),
+        ("ArrowRight", 1),
+        ("ArrowRight", 2),
+        ("ArrowLeft", 1),
+        ("End", 6),
+        ("ArrowRight", 6),
+        ("Home", 0),
+        ("ArrowLeft", 0),
+        ("ArrowUp", 0),
+        ("ArrowDown", 0),
     ]:
         page.page.keyboard.press(key)
         wait_for(page, live, "the cat", selected)
@@ -107,8 +118,14 @@ def test_arrow_keys_go_from_line_to_line(page, live):
     live.get_by_test_id("text").fill(text)
     wait_for(page, live, text)
     live.get_by_test_id("tokens").focus()
-    for key, selected in [("Home", 0), ("ArrowRight", 1), ("ArrowDown", 9), ("ArrowDown", 13),
-                          ("ArrowUp", 9), ("ArrowUp", 1)]:
+    for key, selected in [
+        ("Home", 0),
+        ("ArrowRight", 1),
+        ("ArrowDown", 9),
+        ("ArrowDown", 13),
+        ("ArrowUp", 9),
+        ("ArrowUp", 1),
+    ]:
         page.page.keyboard.press(key)
         wait_for(page, live, text, selected)
 

@@ -4,6 +4,7 @@ also the notebook's stop button; whatever ends it, the model keeps what it has l
 from __future__ import annotations
 
 import pytest
+
 from browser import agree
 
 CELLS = [
@@ -39,7 +40,9 @@ def live(page):
     """The widget with no run under way and many steps to go."""
     live = page.page.get_by_test_id("TrainingDashboard")
     live.scroll_into_view_if_needed()
-    page.python("dashboard.stop(); dashboard.wait(); dashboard.last_step = dashboard.step + 100_000")
+    page.python(
+        "dashboard.stop(); dashboard.wait(); dashboard.last_step = dashboard.step + 100_000"
+    )
     page.until(lambda: shows(live, "ready", "stopped", "done"))
     return live
 
@@ -208,4 +211,8 @@ def test_its_cells_run_again_stop_the_run_and_leave_one_picture(page, live):
     page.run_all()
     page.until(lambda: shows(live, "ready"))
     assert page.page.get_by_test_id("TrainingDashboard").count() == 1
-    assert page.kernel("[older.status, older.wait(0), dashboard is older]") == ["stopped", True, False]
+    assert page.kernel("[older.status, older.wait(0), dashboard is older]") == [
+        "stopped",
+        True,
+        False,
+    ]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import nbformat
 import pytest
-from browser.jupyter_page import write_notebook
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
+
+from browser.jupyter_page import write_notebook
 
 CELLS = [
     """\

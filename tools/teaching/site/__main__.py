@@ -25,7 +25,9 @@ HERE = Path(__file__).parent
 
 def write_reference(source: Path) -> None:
     """A page for each public module of the package; autodoc fills them from the docstrings."""
-    names = sorted(m.name for m in pkgutil.iter_modules(minigpt_helpers.__path__) if m.name[0] != "_")
+    names = sorted(
+        m.name for m in pkgutil.iter_modules(minigpt_helpers.__path__) if m.name[0] != "_"
+    )
     pages = {}
     for name in names:
         module = importlib.import_module(f"minigpt_helpers.{name}")
@@ -66,18 +68,33 @@ def build(site: Site) -> None:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="start.py site", description=__doc__)
     parser.add_argument("--out", type=Path, help="where the site goes (default: build/site)")
-    parser.add_argument("--repository", default="", metavar="URL",
-                        help="https://github.com/OWNER/NAME, for the links to Binder")
+    parser.add_argument(
+        "--repository",
+        default="",
+        metavar="URL",
+        help="https://github.com/OWNER/NAME, for the links to Binder",
+    )
     parser.add_argument("--no-lite", action="store_true", help="leave out JupyterLite (run here)")
-    parser.add_argument("--pyodide", default="", metavar="URL",
-                        help="where JupyterLite loads Python from (default: Pyodide's public server)")
+    parser.add_argument(
+        "--pyodide",
+        default="",
+        metavar="URL",
+        help="where JupyterLite loads Python from (default: Pyodide's public server)",
+    )
     options = parser.parse_args(arguments)
     project = here()
     out = (options.out or project.root / "build" / "site").absolute()
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "site"
-        build(Site(project, Path(folder) / "source", made, options.repository.rstrip("/"),
-                   with_lite=not options.no_lite))
+        build(
+            Site(
+                project,
+                Path(folder) / "source",
+                made,
+                options.repository.rstrip("/"),
+                with_lite=not options.no_lite,
+            )
+        )
         shutil.rmtree(out, ignore_errors=True)
         shutil.move(made, out)
     print(f"Written: {out}", flush=True)

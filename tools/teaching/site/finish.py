@@ -29,7 +29,11 @@ def scripts(site: Site, page: str, up: str) -> list[str]:
     """The lines of the head that bring a page's widgets to life."""
     live = site.widgets.get(page, {})
     names = sorted({state["widget"] for state in live.values()})
-    given = [f"{key}.given" for key in [*names, *live] if (site.out / "_static/live" / f"{key}.given.js").exists()]
+    given = [
+        f"{key}.given"
+        for key in [*names, *live]
+        if (site.out / "_static/live" / f"{key}.given.js").exists()
+    ]
     at = f"{up}_static/live"
     return [
         *(f'<link rel="stylesheet" href="{at}/{name}.css">' for name in names),
@@ -39,12 +43,19 @@ def scripts(site: Site, page: str, up: str) -> list[str]:
 
 def policy(html: str) -> str:
     """Only this site's own files, and no script in a page but those that were there when it was built."""
-    hashes = {base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
-              for code in SCRIPT.findall(html)}
+    hashes = {
+        base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+        for code in SCRIPT.findall(html)
+    }
     allowed = " ".join(["'self'", *(f"'sha256-{each}'" for each in sorted(hashes))])
     rules = [
-        "default-src 'none'", f"script-src {allowed}", "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data:", "font-src 'self'", "connect-src 'self'", "form-action 'self'",
+        "default-src 'none'",
+        f"script-src {allowed}",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data:",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
         "base-uri 'none'",
     ]
     return (

@@ -75,7 +75,9 @@ class Site:
     def again(self, page: str, widget: str) -> str:
         """The first such widget of the lessons, on another page."""
         state, still = self.stills[widget]
-        return PICTURE.sub(Page(self, page).outside, self.live(page, f"live-{widget}", dict(state), still))
+        return PICTURE.sub(
+            Page(self, page).outside, self.live(page, f"live-{widget}", dict(state), still)
+        )
 
 
 def write_pages(site: Site) -> None:
@@ -87,7 +89,7 @@ def write_pages(site: Site) -> None:
             text = settled_links(site, origin, origin.read_text(encoding="utf-8"))
             if not (site.project.notebooks / "extras").is_dir():
                 text = text.replace("lessons/extras/*\n", "")
-            text = LIVE.sub(lambda match: site.again(origin.stem, match[1]), text)
+            text = LIVE.sub(lambda match, page=origin.stem: site.again(page, match[1]), text)
             target.write_text(text, encoding="utf-8")
             continue
         copy = site.out / "downloads" / name.removeprefix("lessons/")
@@ -172,7 +174,9 @@ class Page:
             if exercise and data.get("text/plain", "").startswith(VERDICT):
                 continue  # on what stands in the notebook, not on what the reader answers
             if "minigpt" in output.get("metadata", {}):
-                html = self.site.live(self.name, f"live-{cell.id}", output.metadata.pop("minigpt"), html)
+                html = self.site.live(
+                    self.name, f"live-{cell.id}", output.metadata.pop("minigpt"), html
+                )
             elif "minigpt-still" in html:
                 raise UserError(
                     f"{self.name}: cell {cell.id} shows a widget and does not hold its state.",

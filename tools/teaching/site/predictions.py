@@ -30,7 +30,9 @@ def form_data(name: str) -> dict | None:
         "expects": entry.expects,
         "words": isinstance(answer, str),
         "right": fingerprint(name, answer, rule["tol"]),
-        "near": [fingerprint(name, guess, rule["tol"]) | {"hint": hint} for guess, hint in rule["near"]],
+        "near": [
+            fingerprint(name, guess, rule["tol"]) | {"hint": hint} for guess, hint in rule["near"]
+        ],
         "hint": rule["hint"],
     }
 
