@@ -2,8 +2,8 @@
 
 Modules in that order, each importing only earlier ones: ``validation`` and ``machine`` (all
 lessons), ``text`` (lesson 1), ``autograd`` (2), ``functional`` and ``nn`` (3 and 4), ``optim``,
-``training`` and ``checklist`` (5), ``generation`` (6), ``checkpoints``. Packages and modules built
-on them: ``corpora``, ``pretrained``, ``checks``, ``plots`` and ``widgets``.
+``parallel``, ``training`` and ``checklist`` (5), ``generation`` (6), ``checkpoints``. Packages and
+modules built on them: ``corpora``, ``pretrained``, ``checks``, ``plots``, ``widgets``, ``bridge``.
 """
 
 from minigpt_helpers.autograd import Tensor, no_grad, stack

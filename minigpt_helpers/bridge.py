@@ -21,9 +21,9 @@ import numpy as np
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
-from minigpt_helpers.corpora import MissingFileError
 from minigpt_helpers.nn import LayerNorm, MiniGPT, Module
-from minigpt_helpers.text import CharTokenizer, check_sizes
+from minigpt_helpers.text import CharTokenizer
+from minigpt_helpers.validation import MissingFileError, check_sizes
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 EPS = 1e-5  # what every LayerNorm adds to the variance, here and in GPT-2

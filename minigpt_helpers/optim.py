@@ -13,6 +13,9 @@ from minigpt_helpers.machine import keep_freed_memory
 from minigpt_helpers.validation import check_lr, check_sizes
 
 
+BLOCK = 2**16  # parameters changed at a time: they stay in the processor's cache meanwhile
+
+
 class Optimizer:
     """Keeps all parameters in one flat vector, so that a step is a few operations, not hundreds.
 
@@ -57,10 +60,11 @@ class Optimizer:
                 p.data = view
         np.concatenate([p.read_grad().reshape(-1) for p in self.params], out=self.flat_grad)
         self.num_steps += 1
-        self.update(self.flat, self.flat_grad)
+        for start in range(0, self.flat.size, BLOCK):
+            self.update(slice(start, start + BLOCK))
 
-    def update(self, flat: np.ndarray, grad: np.ndarray) -> None:
-        """The optimiser's own rule: changes ``flat`` ``(P,)`` in place; may use ``grad`` up."""
+    def update(self, part: slice) -> None:
+        """The optimiser's own rule: changes ``flat[part]``; may use ``flat_grad[part]`` up."""
         raise NotImplementedError("SGD and AdamW say how to update")
 
 
@@ -70,9 +74,9 @@ class SGD(Optimizer):
     def __init__(self, params: Iterable[Tensor], lr: float = 0.1):
         super().__init__(params, lr)
 
-    def update(self, flat, grad):
-        grad *= self.lr
-        flat -= grad
+    def update(self, part):
+        self.flat_grad[part] *= self.lr
+        self.flat[part] -= self.flat_grad[part]
 
 
 class AdamW(Optimizer):
@@ -90,19 +94,20 @@ class AdamW(Optimizer):
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
         self.m, self.v = np.zeros_like(self.flat), np.zeros_like(self.flat)
 
-    def update(self, flat, grad):
+    def update(self, part):
+        flat, grad, m, v = self.flat[part], self.flat_grad[part], self.m[part], self.v[part]
         beta1, beta2 = self.betas
-        self.m *= beta1
-        self.m += (1 - beta1) * grad
+        m *= beta1
+        m += (1 - beta1) * grad
         grad *= grad
         grad *= 1 - beta2
-        self.v *= beta2
-        self.v += grad
+        v *= beta2
+        v += grad
         # m and v start at 0 and are too small at first: by these factors.
         short_m, short_v = 1 - beta1**self.num_steps, math.sqrt(1 - beta2**self.num_steps)
-        step = np.sqrt(self.v, out=grad)  # the gradient is used up: its memory serves again
+        step = np.sqrt(v, out=grad)  # the gradient is used up: its memory serves again
         step += self.eps * short_v
-        np.divide(self.m, step, out=step)
+        np.divide(m, step, out=step)
         step *= self.lr * short_v / short_m
         flat *= 1 - self.lr * self.weight_decay
         flat -= step
