@@ -17,7 +17,7 @@ from tools.launcher.project import Project, UserError, python_name, say
 # What stays with the teacher: solutions, and whatever holds right answers.
 TEACHERS = re.compile(
     r"notebooks/solutions/|docs/(answers|teaching|grading)\.md"
-    r"|tests/(problem_set|test_(checks_|problems|grading|release|teaching|notebook_lint|lesson_table))"
+    r"|tests/(problem_set|test_(checks_|problems|grading|release|teaching|notebook_lint|lesson_table|readme))"
 )
 TIME = (2000, 1, 1, 0, 0, 0)
 
