@@ -14,19 +14,12 @@ import numpy as np
 import pytest
 
 from minigpt_helpers import checks
-from minigpt_helpers.checks import _base, _guard
-from minigpt_helpers.checks._base import (
-    CheckResult,
-    catalogue,
-    check,
-    expect,
-    expect_close,
-    expect_equal,
-    expect_raises,
-    expect_same,
-    prediction,
-)
-from minigpt_helpers.checks._values import Miss, as_array, show
+from minigpt_helpers.checks import _base, _exercise, _student
+from minigpt_helpers.checks._ask import prediction
+from minigpt_helpers.checks._base import CheckResult, catalogue, check
+from minigpt_helpers.checks._exercise import exercise
+from minigpt_helpers.checks._compare import expect, expect_close, expect_equal, expect_raises, expect_same
+from minigpt_helpers.checks._compare import Miss, as_array, show
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +29,7 @@ def own_registry(monkeypatch):
 
 @pytest.fixture
 def short_grace(monkeypatch):
-    monkeypatch.setattr(_guard, "GRACE", 0.3)
+    monkeypatch.setattr(_student, "GRACE", 0.3)
 
 
 def make(seconds=5.0, **options):
@@ -125,7 +118,8 @@ def test_of_two_mistakes_that_agree_on_one_input_the_one_that_fits_all_is_named(
 def test_the_score_is_the_share_of_the_properties():
     result = make()(lambda q, k: right(q, k) if len(q) != 4 else right(q, k) + 1)
     assert not result.passed and result.score == pytest.approx(2 / 3)
-    assert result.message.startswith("not yet: 2 of 3 properties hold.\nT=4, d=2: expected")
+    assert result.message.startswith((
+        "not yet: 2 of 3 properties hold.\nDoes not hold: T=4, d=2: expected"))
     assert "All your numbers are off by 1" in result.message
 
 
@@ -402,7 +396,7 @@ A = np.arange(12.0).reshape(3, 4) ** 2
 @pytest.mark.parametrize(
     "got, words",
     [
-        (A.T, "expected shape (3, 4), got (4, 3): did you forget (or add) a transpose?"),
+        (A.T, "expected shape (3, 4), got (4, 3): the axes are in the opposite order"),
         (A.ravel(), "expected shape (3, 4), got (12,): as many numbers, arranged in another way"),
         (A[:2], "expected shape (3, 4), got (2, 4)"),
         (np.where(A == 4, np.nan, A), "expected 4 at [0, 2], got nan; 1 of 12 numbers differ"),
@@ -413,7 +407,7 @@ A = np.arange(12.0).reshape(3, 4) ** 2
         (np.tile(A[1], (3, 1)), "All your rows are the same"),
         (A[::-1], "The numbers are right, but in another order"),
         ([[1, 2], [3]], "rows of different shapes: [(1,), (2,)]"),
-        ("abc", "expected numbers, got str 'abc'"),
+        ("abc", "expected numbers, got a string: 'abc'"),
     ],
 )
 def test_differences_of_arrays_in_words(got, words):
@@ -423,9 +417,10 @@ def test_differences_of_arrays_in_words(got, words):
 def test_more_differences_of_arrays():
     square = A[:, :3]
     assert "is the transpose" in miss(expect_close, square.T, square)
-    assert "were they rounded, or divided with" in miss(expect_close, [0, 1], [0.3, 1.4])
-    assert "(they differ by 2e-06)" in miss(expect_close, 0.5 + 2e-6, 0.5)
-    expect_close(0.5 + 2e-6, 0.5, tol=1e-5)
+    assert "Your numbers are whole" in miss(expect_close, [0, 1], [0.3, 1.4])
+    assert "(they differ by 2e-05)" in miss(expect_close, 0.5 + 2e-5, 0.5)
+    expect_close(0.5 + 2e-6, 0.5)
+    expect_close(np.float32(1 / 3), 1 / 3)
     expect_close([-np.inf, 1.0], np.array([-np.inf, 1.0]))
 
 
@@ -458,8 +453,8 @@ def test_collections_of_arrays_of_several_shapes_are_compared_part_by_part():
     assert miss(expect_same, lambda x: other(1), lambda x: parts, 0).startswith("[1]: expected 1")
     assert "[2]: ['bias']: expected 0.3" in miss(expect_close, other(0, 0.5), parts)
     assert "expected 3 items, got 2" in miss(expect_close, other()[:2], parts)
-    assert "expected 3 items, got int: 5" in miss(expect_close, 5, parts)
-    assert "expected a list, got int" in miss(expect_same, lambda x: 5, lambda x: ["ab"], 0)
+    assert "expected 3 items, got an int: 5" in miss(expect_close, 5, parts)
+    assert "expected a list, got an int" in miss(expect_same, lambda x: 5, lambda x: ["ab"], 0)
     assert "[0]: expected 'a', got 'b'" in miss(expect_close, ["b", 1.0], ["a", 1.0])
 
 
@@ -519,11 +514,12 @@ def test_predictions_do_not_give_the_answer_away():
 
 
 def test_results_are_readable_without_colour_and_safe_in_html():
-    for message in ("passed: all", "not yet: a <b>\nHint: c", "not done yet: d"):
-        result = CheckResult(message.startswith("passed"), 0.0, message)
+    for status, text in [("passed", "all"), ("not yet", "a <b>\nHint: c"), ("not done yet", "d")]:
+        message = f"{status}: {text}"
+        result = CheckResult(status == "passed", 0.0, message, status)
         assert repr(result) == message
         page = result._repr_html_()
-        assert f"<strong>{message.split(':')[0]}:</strong>" in page
+        assert f"<strong>{status}:</strong>" in page
         assert html.escape("<b>") in page or "<b>" not in message
     page = CheckResult(False, 0.0, "not yet: `x < y`\nHint: c")._repr_html_()
     assert "<code>x &lt; y</code><br>Hint: c" in page
@@ -570,3 +566,174 @@ def test_the_package_offers_every_registered_check():
     assert package_catalogue is catalogue and checks.CheckResult is CheckResult
     for name in checks.__all__:
         assert callable(getattr(checks, name))
+
+
+# ---- exercises that are data --------------------------------------------------------------------
+
+
+def softly(**options):
+    settings = dict(
+        lesson=3,
+        expects="a function `soft(x)`: an array (T,) in, an array (T,) out",
+        cases=lambda rng: [(f"T={T}", rng.normal(size=T)) for T in (2, 3, 5)],
+        slips=[
+            ("np.exp(x)", "x", "The exponential is missing."),
+            (" / e.sum()", "", "Divide by the sum."),
+            ("e.sum()", "e.max()", "The sum, not the largest."),
+        ],
+    )
+
+    @exercise(**settings | options)
+    def soft(x):
+        e = np.exp(x)
+        return e / e.sum()
+
+    return soft
+
+
+@pytest.mark.parametrize("wrong, hint", [
+    (lambda x: np.exp(x), "Hint: Divide by the sum."),
+    (lambda x: x / x.sum(), "Hint: The exponential is missing."),
+    (lambda x: x.copy(), "Hint: The exponential is missing.\nAnd: Divide by the sum."),
+])
+def test_slips_are_recognised_alone_and_two_together(wrong, hint):
+    assert softly()(wrong).message.endswith("\n" + hint)
+
+
+def test_nothing_is_guessed_of_a_mistake_that_no_slip_makes():
+    assert "Hint" not in softly()(lambda x: np.exp(x) / np.exp(x).sum() + 0.1).message
+    only_once = softly()(lambda x: np.exp(x) if len(x) == 3 else np.exp(x) / 7)
+    assert "Hint" not in only_once.message
+    message = softly(in_words="exp, then divide.")(lambda x: x + 3).message
+    assert message.endswith("\nIn words: exp, then divide.")
+
+
+def test_the_given_bug_is_not_done_yet_and_gets_no_hint():
+    result = softly(given=(" / e.sum()", " / e.mean()"))(lambda x: np.exp(x) / np.exp(x).mean())
+    assert result.status == "not done yet" and "So far it does what it did" in result.message
+
+
+def test_a_slip_that_does_not_fit_exactly_once_is_refused_at_once():
+    with pytest.raises(ValueError, match="'np.log' -> '' fits 0 times"):
+        softly(slips=[("np.log", "", "never")])
+    with pytest.raises(ValueError, match="'soft'.*'e' -> 'f' fits 6 times"):
+        softly(slips=[("e", "f", "never")])
+
+
+def test_an_expected_error_must_show_what_the_reference_shows():
+    @exercise(
+        lesson=1, expects="a function `first(x)`", cases=lambda rng: [("one", [4]), ("none", [])],
+        slips=[("IndexError(", "KeyError(", "The wrong class.")],
+    )
+    def first(x):
+        if not x:
+            raise IndexError("empty", 0)
+        return x[0]
+
+    def with_text(text):
+        def f(x):
+            if len(x) == 0:
+                raise IndexError(text)
+            return x[0]
+        return f
+
+    assert first(with_text("an empty list has no item 0")).passed
+    assert "should hold 0; it is 'empty'" in first(with_text("empty")).message
+    assert "but got the result 5" in first(lambda x: [*x, 5][0]).message
+    assert "should hold 0" in first(with_text("empty, 10 items")).message
+
+
+def test_a_wrong_function_that_never_ends_names_no_cause(monkeypatch):
+    monkeypatch.setattr(_exercise, "PATIENCE", -0.8)
+    endless = ("e = np.exp(x)", "e = np.exp(x)\n    while True: pass", "never")
+    assert "never" not in softly(slips=[endless])(lambda x: x).message
+
+
+def test_a_class_is_asked_for():
+    @check(lesson=4, expects="a class `Layer`", kind="class")
+    def layer_class(case, Layer):
+        with case("it can be made"):
+            Layer()
+
+    class Layer:
+        pass
+
+    assert layer_class(Layer).passed
+    assert "an instance of `Layer`. Pass the class itself" in layer_class(Layer()).message
+
+
+def test_weights_and_a_floor():
+    def weighed(floor):
+        @check(lesson=4, expects="a number", kind="any", floor=floor)
+        def size(case, x):
+            with case("positive", weight=3):
+                expect(x > 0, "it is not")
+            with case("whole"):
+                expect(x == int(x), "it is not")
+        return size
+
+    assert weighed(0)(0.5).score == 0.75 and weighed(0)(-1).score == 0.25
+    assert weighed(0.5)(-1).score == 0 and weighed(0.5)(0.5).score == 0.75
+
+
+def test_an_endless_loop_in_every_case_is_waited_for_once():
+    @check(lesson=1, expects="a function", seconds=0.2)
+    def many(case, f):
+        for i in range(100):
+            with case(str(i)):
+                f()
+
+    def endless():
+        while True:
+            pass
+
+    start = time.monotonic()
+    result = many(endless)
+    assert result.score == 0 and "was stopped" in result.message
+    assert time.monotonic() - start < 20  # 100 times half a second would be 50
+
+
+def test_the_checks_own_arithmetic_warns_nobody():
+    @check(lesson=1, expects="a function")
+    def grows(case, f):
+        with case("one"):
+            np.exp(np.array([1e5]))
+            expect_close(f(), 2.0)
+
+    assert "Warning" not in grows(lambda: 1.0).message
+    assert "Warning on the way: over" in grows(lambda: np.exp(np.array([1e5]))[0]).message
+
+
+def test_an_object_that_equals_everything_equals_nothing():
+    class Liar:
+        def __eq__(self, other):
+            return True
+
+    assert "expected a list, got a Liar" in miss(expect_equal, Liar(), [1, 2])
+
+
+def test_messages_name_functions_and_the_first_line_of_an_error():
+    assert show(lambda: 1) == "a lambda" and show(right) == "the function right"
+
+    def broken(q, k):
+        raise ValueError("first\n\nlast")
+
+    assert "ValueError: first, in line" in make()(broken).message
+    assert show(np.float64(0.5)) == "0.5000" and show([True, np.True_]) == "[True, True]"
+
+
+def test_changed_tensors_and_models_are_noticed():
+    from minigpt_helpers import MiniGPT, Tensor
+
+    @check(lesson=1, expects="a function of a tensor and a model")
+    def reads(case, f):
+        with case("one"):
+            f(Tensor(np.ones(3)), MiniGPT(5, 4, 1, 1, 4, rng=np.random.default_rng(0)))
+
+    def spoils(x, model):
+        x.data += 1
+        model.head.weight.data = model.head.weight.data * 2
+        return 1
+
+    assert reads(lambda x, model: 1).passed
+    assert reads(spoils).message.count("changes its input number") == 1

@@ -106,7 +106,7 @@ NOT_STOPPED = "while True:\n    try:\n        while True:\n            pass\n" \
 FORGERY = """
 import builtins, sys
 from minigpt_helpers import checks
-from minigpt_helpers.checks import _base, _cases, _expect
+from minigpt_helpers.checks import _base, _compare
 class Fake:
     passed, score, message = True, 1.0, "passed: all of it"
     def __call__(self, *args, **kwargs): return self
@@ -116,8 +116,8 @@ _base.CheckResult.score = 1.0
 _base._run.__code__ = (lambda entry, objects, seed: Fake()).__code__
 _base._verdict = lambda *args: Fake()
 _base.min = lambda *args: 1
-_expect.expect_same = lambda *args, **kwargs: None
-_cases.Cases.record = lambda *args: None
+_compare.expect_same = lambda *args, **kwargs: None
+_base.Cases.record = lambda *args: None
 checks.decode_ids = checks.causal_mask = checks.bits_per_character = Fake()
 builtins.min = min = lambda *args: 1.0
 np.array_equal = np.allclose = lambda *args, **kwargs: True

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigpt_helpers.autograd import Tensor
-from minigpt_helpers.checks._values import Miss, NotDone, as_array, is_blank
+from minigpt_helpers.checks._compare import Miss, NotDone, as_array, is_blank
 
 _OURS = "minigpt_helpers"
 _NO_PARTS = (str, bytes, type, types.ModuleType, types.FunctionType, np.random.Generator)

@@ -1,65 +1,45 @@
-"""How a check is written, and what turns it into a sentence for the reader.
+"""The base of all checks: their register, what one of them finds, and how it is shown.
 
-A check is a function that takes `case` and the reader's object. Each `with case(name):` block is
-one property; the score is the share of the blocks that hold. In a block, call the reader's object
-and compare with `expect_same`, `expect_close`, `expect_equal`, `expect_raises` or `expect`. A
-known mistake is one line: the wrong way to compute it, and the hint for whoever did just that.
+A check is a function that takes `case` and the student's object. Each `with case(name):` block is
+one property; the score is the share of the properties that hold. In a block, call the student's
+object with plain data and compare with `expect`, `expect_close`, `expect_equal`, `expect_raises`.
 
-    from minigpt_helpers.checks._base import check, expect_same
+    @check(lesson=3, expects="a square array of scores that ...", kind="any")
+    def leaky_scores(case, scores):
+        with case("a square array"):
+            expect(np.ndim(scores) == 2, f"your scores have the shape {np.shape(scores)}")
 
-    @check(
-        lesson=3,
-        expects="a function `scores(q, k)`: arrays (T, d) in, an array (T, T) out",
-        not_tested="speed; inputs with a batch axis",
-    )
-    def attention_scores(case, scores):
-        for T, d in [(1, 3), (4, 2), (3, 5)]:
-            q, k = case.rng.normal(size=(2, T, d))  # seeded: the same numbers in every run
-            with case(f"T={T}, d={d}"):
-                expect_same(scores, lambda q, k: q @ k.T / d**0.5, q, k, mistakes=[
-                    (lambda q, k: q @ k.T, "The scale is missing."),
-                    (lambda q, k: q @ k.T / d, "The scale is the root of d, not d."),
-                ])
-
-The reader calls `checks.attention_scores(scores)`; another `seed=` draws other numbers, so that
-an answer learnt by heart does not hold. A stub, an exception, an endless loop, prints,
-warnings and changed inputs are all dealt with here; a check never raises, hangs or prints.
+An exercise that asks for a function with one right result needs none of this: see `_exercise`.
+A guess needs only its answer: see `_ask`. `seed=` draws other numbers for `case.rng`, so that an
+answer learnt by heart does not hold. A stub, an exception, an endless loop, prints, warnings and
+changed inputs are all dealt with here: a check never raises, hangs or prints.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import html
 import inspect
 import re
+import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from minigpt_helpers.checks._cases import Cases, Check
-from minigpt_helpers.checks._expect import (
-    Mistakes,
-    expect,
-    expect_close,
-    expect_equal,
-    expect_raises,
-    expect_same,
+from minigpt_helpers.checks._compare import Miss, NotDone, is_blank, show, steady
+from minigpt_helpers.checks._student import (
+    Clock,
+    Stopped,
+    TimeLimit,
+    explain,
+    fresh,
+    quiet,
+    run_with_limit,
+    snapshot,
+    unchanged,
 )
-from minigpt_helpers.checks._guard import quiet, run_with_limit
-from minigpt_helpers.checks._values import Miss, as_array, is_blank, show
-
-__all__ = [
-    "CheckResult",
-    "as_array",
-    "catalogue",
-    "check",
-    "expect",
-    "expect_close",
-    "expect_equal",
-    "expect_raises",
-    "expect_same",
-    "prediction",
-]
 
 REGISTRY: dict[str, Callable[..., CheckResult]] = {}  # each has its `Check` as `.entry`
 RESERVED = {
@@ -67,7 +47,12 @@ RESERVED = {
     *(f"ps{number}" for number in range(1, 8)),
     *("catalogue", "CheckResult"),
 }
-_COLOURS = {"passed": "#0072b2", "not yet": "#d55e00", "not done yet": "#8a8a8a"}
+KINDS = ("function", "class", "any")
+PASSED, NOT_YET, NOT_DONE = "passed", "not yet", "not done yet"
+_COLORS = {PASSED: "#0072b2", NOT_YET: "#d55e00", NOT_DONE: "#8a8a8a"}
+
+
+# ---- what a check found -------------------------------------------------------------------------
 
 
 def _to_html(text: str) -> str:
@@ -77,11 +62,15 @@ def _to_html(text: str) -> str:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check found: `passed`, `score` (0 to 1, the share of properties), `message`."""
+    """What a check found: `passed`, `score` (0 to 1), `message` and `status`.
+
+    The status is "passed", "not yet" or "not done yet"; the message begins with it.
+    """
 
     passed: bool
     score: float
     message: str
+    status: str = NOT_YET
 
     def __bool__(self) -> bool:
         return self.passed
@@ -90,10 +79,40 @@ class CheckResult:
         return self.message
 
     def _repr_html_(self) -> str:
-        status, _, rest = self.message.partition(":")
-        style = f"border-left: 5px solid {_COLOURS[status]}; padding: 0.3em 0.8em; margin: 0.3em 0"
-        text = f"<strong>{status}:</strong>{_to_html(rest)}"
-        return f'<div role="status" style="{style}">{text}</div>'
+        style = f"border-left: 5px solid {_COLORS[self.status]}; padding: 0.3em 0.8em"
+        rest = self.message.removeprefix(f"{self.status}:")
+        text = f"<strong>{self.status}:</strong>{_to_html(rest)}"
+        return f'<div role="status" style="{style}; margin: 0.3em 0">{text}</div>'
+
+
+def _result(status: str, text: str, score: float = 0.0) -> CheckResult:
+    return CheckResult(status == PASSED, score, f"{status}: {text}", status)
+
+
+# ---- the register -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Check:
+    """One entry of the register: what the check is called and what it expects."""
+
+    name: str
+    lesson: int | str
+    expects: str
+    not_tested: str
+    kind: str
+    in_place: bool
+    source: bool
+    seconds: float
+    floor: float
+    body: Callable
+    takes: tuple[str, ...]
+    exercise: object = None  # the `Exercise`, for those that are data
+
+    @property
+    def call(self) -> str:
+        """How the reader calls it."""
+        return f"checks.{self.name}({', '.join(self.takes)})"
 
 
 def check(
@@ -103,12 +122,18 @@ def check(
     not_tested: str = "",
     kind: str = "function",
     in_place: bool = False,
+    source: bool = False,
     seconds: float = 5.0,
+    floor: float = 0.0,
+    takes: tuple[str, ...] = (),
+    exercise: object = None,
 ) -> Callable[[Callable], Callable[..., CheckResult]]:
     """Register the decorated function as `checks.<its name>`.
 
-    `kind`: "function" refuses what cannot be called, "any" takes every object. `in_place`: the
-    function may change its inputs and return None. `seconds`: time for the whole check.
+    `kind`: "function" refuses what cannot be called, "class" what is no class, "any" takes every
+    object. `in_place`: the function may change its inputs and return None. `source`: the check
+    reads the student's source. `seconds`: time for the whole check. `floor`: a score below this
+    share counts as 0.
     """
 
     def register(body: Callable) -> Callable[..., CheckResult]:
@@ -116,10 +141,11 @@ def check(
         old = REGISTRY.get(name)
         if name in RESERVED or (old and old.__module__ != body.__module__):
             raise ValueError(f"the name {name!r} is taken already; give the check another name")
-        if kind not in ("function", "any"):
-            raise ValueError(f"kind must be 'function' or 'any', got {kind!r}")
-        takes = tuple(inspect.signature(body).parameters)[1:]
-        entry = Check(name, lesson, expects, not_tested, kind, in_place, seconds, body, takes)
+        if kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+        names = takes or tuple(inspect.signature(body).parameters)[1:]
+        entry = Check(name, lesson, expects, not_tested, kind, in_place, source, seconds, floor,
+                      body, names, exercise)
 
         def run(*objects: object, seed: int = 0) -> CheckResult:
             return _run(entry, objects, seed)
@@ -134,31 +160,137 @@ def check(
     return register
 
 
+# ---- running one --------------------------------------------------------------------------------
+
+
+@dataclass
+class Missed:
+    """A property that does not hold, and what is known of the cause."""
+
+    name: str
+    text: str
+    hints: list[str] = field(default_factory=list)
+    not_done: bool = False
+    weight: float = 1.0
+    matched: list[str] = field(default_factory=list)
+    tried: set[str] = field(default_factory=set)
+
+
+class Cases:
+    """The `case` of a check: `with case(name):` is one property, `case.rng` a seeded generator.
+
+    `weight` says how much of the score the property is worth. A check that knows the cause of all
+    that went wrong sets `diagnosis`; one that finds the given bug untouched sets `as_given`.
+    """
+
+    def __init__(self, entry: Check, warned: list, seed: int) -> None:
+        self.rng = np.random.default_rng([zlib.crc32(entry.name.encode()), seed])
+        self.clock = Clock(entry.seconds)
+        self.held: list[tuple[str, float]] = []
+        self.missed: list[Missed] = []
+        self.diagnosis = ""
+        self.as_given = False
+        self._entry, self._warned = entry, warned
+        self._said: list[str] = []  # warnings of the student's code in the present case
+        self._changed: set[int] = set()
+
+    @contextlib.contextmanager
+    def __call__(self, name: str, weight: float = 1.0):
+        self._said.clear()
+        try:
+            yield
+        except BaseException as error:
+            if self.clock.given_up or isinstance(error, Stopped):
+                raise
+            self.record(name, error, weight)
+        else:
+            self.held.append((name, weight))
+
+    def record(self, name: str, error: BaseException, weight: float = 1.0) -> None:
+        """Turn what went wrong in a case into words."""
+        text, hints, not_done = explain(error, self._entry.body.__code__, self._entry.seconds)
+        missed = Missed(name, text, hints, not_done, weight)
+        if isinstance(error, Miss):
+            missed.matched, missed.tried = error.matched, error.tried
+        if self._said and not not_done:
+            missed.text += f"\nWarning on the way: {self._said[0]}"
+        late = isinstance(error, TimeLimit)
+        again = late and any("and was stopped" in other.text for other in self.missed)
+        self.missed.append(missed)
+        if again:  # most of its inputs take too long: the reader has waited long enough
+            self.held.clear()
+            raise Stopped
+        if late:
+            self.clock.start(0.5)  # enough for the other cases to show whether they hold
+
+    def watched(self, fn: Callable) -> Callable:
+        """The student's function: on copies of its inputs, with blank results noticed."""
+        if self._entry.kind == "class" or isinstance(fn, type) or not callable(fn):
+            return fn
+        if self._entry.kind == "any" and not inspect.isroutine(fn):
+            return fn
+
+        @functools.wraps(fn, updated=())
+        def call(*args: object, **kwargs: object) -> object:
+            copies = [fresh(arg) for arg in args]
+            before = [snapshot(copy) for copy in copies]
+            warned = len(self._warned)
+            try:
+                result = fn(*copies, **kwargs)
+            finally:
+                self._said += [steady(str(w.message)) for w in self._warned[warned:]]
+            for i, (copy, old) in enumerate(zip(copies, before)):
+                if not unchanged(copy, old) and i not in self._changed:
+                    self._changed.add(i)
+                    text = f"your function changes its input number {i + 1}"
+                    hint = "Work on a copy: `x = x - m` makes a new array, `x -= m` does not."
+                    self.missed.append(Missed("inputs stay as they are", text, [hint]))
+            if is_blank(result):
+                raise NotDone(f"your function returns {show(result)}: is a `return` missing?")
+            return result
+
+        return fn if self._entry.in_place else call
+
+
 def _run(entry: Check, objects: tuple, seed: int) -> CheckResult:
     needs = f"`{entry.call}` expects {entry.expects}"
     if len(objects) != len(entry.takes):
-        return CheckResult(False, 0.0, f"not yet: {needs}; it was given {len(objects)} objects.")
+        return _result(NOT_YET, f"{needs}; it was given {len(objects)} objects.")
     if any(is_blank(item) for item in objects):
-        return CheckResult(False, 0.0, f"not done yet: this exercise expects {entry.expects}.")
+        return _result(NOT_DONE, f"this exercise expects {entry.expects}.")
     for item in objects:
+        if entry.kind == "class" and not isinstance(item, type):
+            advice = "Pass the class itself, without calling it." if not callable(item) or not (
+                inspect.isroutine(item)) else "Pass the class."
+            return _result(NOT_YET, f"{needs}; it was given {_instance(item)}. {advice}")
         if entry.kind == "function" and not callable(item):
-            text = f"not yet: {needs}; it was given {show(item)}."
-            return CheckResult(False, 0.0, text + " Pass the function itself, without calling it.")
+            text = f"{needs}; it was given {show(item)}."
+            return _result(NOT_YET, text + " Pass the function itself, without calling it.")
     with quiet() as warned:
         case = Cases(entry, warned, seed)
 
         def work() -> None:
             try:
                 entry.body(case, *(case.watched(item) for item in objects))
+            except Stopped:
+                pass
             except BaseException as error:
                 if not case.clock.given_up:
-                    case.record("before the first case", error)
+                    with contextlib.suppress(Stopped):
+                        case.record("before the first case", error)
 
         ended = run_with_limit(work, case.clock)
     if not ended:
         text = f"it ran for more than {entry.seconds:g} s and could not be stopped"
-        return CheckResult(False, 0.0, f"not yet: {text}. Restart the kernel before you go on.")
+        return _result(NOT_YET, f"{text}. Restart the kernel before you go on.")
     return _verdict(entry, case)
+
+
+def _instance(item: object) -> str:
+    if inspect.isroutine(item):
+        return show(item)
+    return f"an instance of `{type(item).__name__}`" if not isinstance(
+        item, (str, int, float, list, tuple, dict, np.ndarray)) else show(item)
 
 
 def _verdict(entry: Check, case: Cases) -> CheckResult:
@@ -167,59 +299,37 @@ def _verdict(entry: Check, case: Cases) -> CheckResult:
     if total == 0:
         raise RuntimeError(f"the check {entry.name!r} has no `with case(...)` block")
     if not missed:
-        names = "; ".join(case.held[:6]) + ("; and more" if held > 6 else "")
+        names = "; ".join(name for name, _ in case.held[:6]) + ("; and more" if held > 6 else "")
         count = f"{held} of {total} properties hold: " if total > 1 else ""
-        text = f"passed: {count}{names}."
         left_out = f"\nNot tested: {entry.not_tested}." if entry.not_tested else ""
-        return CheckResult(True, 1.0, text + left_out)
-    if held == 0 and all(miss.not_done for miss in missed):
-        text = f"not done yet: this exercise expects {entry.expects}.\nSo far: {missed[0].text}"
-        return CheckResult(False, 0.0, text)
+        return _result(PASSED, f"{count}{names}.{left_out}", 1.0)
     first = missed[0]
+    if held == 0 and all(miss.not_done for miss in missed):
+        return _result(NOT_DONE, f"this exercise expects {entry.expects}.\nSo far: {first.text}")
+    if case.as_given:
+        return _result(NOT_DONE, f"this exercise expects {entry.expects}.\nSo far it does what it "
+                       f"did when you got it.\n{first.name}: {first.text}")
+    does_not = "Does not hold: " if total > 1 else ""
     count = f"{held} of {total} properties hold.\n" if total > 1 else ""
-    text = f"not yet: {count}{first.name}: {first.text}"
-    others = [set(miss.hints) for miss in missed if miss.hints]
-    hints = [hint for hint in first.hints if all(hint in other for other in others)] or first.hints
-    if hints:
-        text += f"\nHint: {hints[0]}"
-    return CheckResult(False, held / total, text)
+    text = f"{count}{does_not}{first.name}: {first.text}"
+    if hint := case.diagnosis or _hint(missed):
+        text += f"\n{hint}"
+    kept = sum(weight for _, weight in case.held)
+    score = kept / (kept + sum(miss.weight for miss in missed))
+    return _result(NOT_YET, text, score if score >= entry.floor else 0.0)
 
 
-# ---- predictions and the list of all checks -----------------------------------------------------
+def _hint(missed: list[Missed]) -> str:
+    """The hint of a mistake that explains every miss; else what the first miss says of itself."""
+    first = missed[0]
+    fits = [
+        hint for hint in first.matched
+        if all(hint in other.matched for other in missed if hint in other.tried)
+    ]
+    return next((f"Hint: {hint}" for hint in [*fits, *first.matched, *first.hints]), "")
 
 
-def prediction(
-    name: str,
-    *,
-    lesson: int | str,
-    answer: object,
-    expects: str,
-    tol: float = 0.0,
-    hint: str = "",
-    near: Mistakes = (),
-) -> Callable[..., CheckResult]:
-    """Register `checks.<name>(guess)`: right or not, without giving the answer away.
-
-    `answer`: a number, numbers, or a word; or a function without arguments that computes it.
-    `tol`: how far a number may be off. `near`: (wrong guess, hint) for the guesses people make.
-    """
-
-    def body(case: Cases, guess: object) -> None:
-        def right(value: object) -> bool:
-            if isinstance(truth, str):
-                return str(guess).strip().lower() == str(value).strip().lower()
-            mine, theirs = as_array(guess), as_array(value)
-            return mine.shape == theirs.shape and bool(np.all(np.abs(mine - theirs) <= tol))
-
-        with case("your prediction"):
-            truth = answer() if callable(answer) else answer
-            if not right(truth):
-                hints = [text for value, text in near if right(value)]
-                raise Miss(f"{show(guess)} is not it", [*hints, hint])
-
-    body.__name__ = name
-    body.__module__ = inspect.currentframe().f_back.f_globals["__name__"]
-    return check(lesson=lesson, expects=expects, kind="any")(body)
+# ---- the list of all checks ---------------------------------------------------------------------
 
 
 class Catalogue(tuple):

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigpt_helpers.checks._base import (
-    as_array,
-    check,
-    expect,
-    expect_close,
-    expect_same,
-    prediction,
-)
+from minigpt_helpers.checks._ask import prediction
+from minigpt_helpers.checks._base import check
+from minigpt_helpers.checks._compare import as_array, expect, expect_close, expect_same
 from minigpt_helpers.checks._reference import softmax
 
 # ---- the slow, obvious references ---------------------------------------------------------------

@@ -7,51 +7,84 @@ import math
 import numpy as np
 
 from minigpt_helpers.autograd import Tensor
-from minigpt_helpers.checks._base import (
-    as_array,
-    check,
-    expect,
-    expect_close,
-    expect_same,
-    prediction,
-)
-from minigpt_helpers.functional import cross_entropy_loss
+from minigpt_helpers.checks._ask import prediction
+from minigpt_helpers.checks._base import check
+from minigpt_helpers.checks._compare import as_array, expect, expect_close
+from minigpt_helpers.checks._exercise import exercise
 
 # ---- slopes by nudging --------------------------------------------------------------------------
+
+_CURVES = [
+    ("5x + 2 at x = 4", lambda x: 5 * x + 2, 4.0, 5.0),
+    ("x² at x = 3", lambda x: x * x, 3.0, 6.0),
+    ("x³ at x = -2", lambda x: x * x * x, -2.0, 12.0),
+    ("sin x at x = 1", math.sin, 1.0, math.cos(1.0)),
+    ("1/x at x = -0.5", lambda x: 1 / x, -0.5, -4.0),
+    ("sin x at x = 0", math.sin, 0.0, 1.0),
+]
 
 
 @check(
     lesson=2,
     expects="a function `two_sided_slope(f, x)`: a function of one number and a number in, the "
     "slope of f at x out",
-    not_tested="your choice of h, as long as the slopes come out right",
+    not_tested="your choice of h, as long as the slopes are right to 1 part in 10,000",
 )
 def two_sided_slope(case, two_sided_slope):
-    known = [
-        ("5x + 2 at x = 4", lambda x: 5 * x + 2, 4.0, 5.0),
-        ("x² at x = 3", lambda x: x * x, 3.0, 6.0),
-        ("x³ at x = -2", lambda x: x * x * x, -2.0, 12.0),
-        ("sin x at x = 1", math.sin, 1.0, math.cos(1.0)),
-        ("1/x at x = -0.5", lambda x: 1 / x, -0.5, -4.0),
-    ]
-    for name, f, x, slope in known:
+    def measured(f, x):
+        """The student's slope, and the points at which f was asked."""
+        points = []
+
+        def watched(at):
+            points.append(float(at))
+            return f(at)
+
+        return float(as_array(two_sided_slope(watched, x))), sorted(set(points))
+
+    for name, f, x, slope in _CURVES:
         with case(name):
-            got = two_sided_slope(f, x)
-            rise_only = abs(float(got)) < 1e-2 * abs(slope)
-            expect_close(got, slope, f"the slope of {name}", tol=1e-4, mistakes=[
-                (2 * slope, "The two points are 2h apart: divide by 2 * h."),
-                (-slope, "The sign is turned: f(x + h) - f(x - h), in this order."),
-                (slope / 2, "Twice too small: the two points are 2h apart, no more."),
-            ], hint="That is a difference, not yet a slope: divide it by the distance 2 * h."
-                if rise_only else "Divide the whole difference by the whole of 2 * h: are there "
-                "brackets around both?")
-    with case("error on a curve"):
-        got = float(two_sided_slope(lambda x: x**4, 2.0))
-        expect(
-            abs(got - 32) < 1e-6,
-            f"for x⁴ at x = 2 the slope is 32; yours is off by {abs(got - 32):.0e}",
-            "One of your points is x itself. Step to both sides: x + h and x - h.",
+            got, points = measured(f, x)
+            expect_close(got, slope, "the slope", tol=1e-4, hint=_slope_hint(f, x, got, points))
+    with case("one point on each side of x, equally far"):
+        _, points = measured(lambda x: x**4, 2.0)
+        left = [2.0 - p for p in points if p < 2.0]
+        right = [p - 2.0 for p in points if p > 2.0]
+        expect(left and right and np.allclose(sorted(left), right, rtol=1e-3),
+               f"at x = 2 your function looks at {_listed(points)}",
+               "One of your points is x itself. Step to both sides: x + h and x - h."
+               if 2.0 in points else "Step to both sides: x + h and x - h.")
+
+
+def _listed(points: list[float]) -> str:
+    return " and ".join(f"x {p - 2.0:+.1g}" if p != 2.0 else "x" for p in points) or "no point"
+
+
+def _slope_hint(f, x: float, got: float, points: list[float]) -> str:
+    """The mistake that gives just this number from the two points that were asked."""
+    if len(points) != 2 or x in points:
+        return ""
+    low, high = points
+    h, rise = (high - low) / 2, f(high) - f(low)
+    for wrong, hint in [
+        (rise / h, "The two points are 2h apart: divide by 2 * h."),
+        (-rise / (2 * h), "The sign: f(x + h) - f(x - h), in this order."),
+        (rise / (4 * h), "Half of the slope: the two points are 2h apart, no more."),
+        (rise, "That is a difference, not yet a slope: divide it by the distance 2 * h."),
+        (rise / 2 * h, "`/ 2 * h` divides by 2 and then multiplies by h: write `/ (2 * h)`."),
+        (f(high) - f(low) / 2 * h, "Only the second value is divided: are there brackets around "
+         "the difference?"),
+        (f(high) - f(low) / (2 * h), "Only the second value is divided: are there brackets around "
+         "the difference?"),
+        ((f(high) + f(low)) / (2 * h), "The values are added. A slope needs their difference."),
+    ]:
+        if math.isclose(got, wrong, rel_tol=1e-6, abs_tol=1e-12):
+            return hint
+    if math.isclose(got, rise / (2 * h), rel_tol=0.3 if h < 1e-8 else 1e-6):
+        return f"The formula is right, but h = {h:.1g} is too " + (
+            "small: the computer keeps about 16 digits." if h < 1e-8 else
+            "large: the curve bends within the step."
         )
+    return ""
 
 
 prediction(
@@ -70,12 +103,12 @@ prediction(
     answer=[16, 4],
     tol=0.01,
     expects="two numbers in a list, such as [1.0, 2.0]: the gradients of a and of b",
-    hint="Start at the end: s = a*b + c is 2, and the slope of s² is 2s. The sum hands it on to "
-    "m = a*b. What does a product hand to each side?",
+    hint="Start at the end: s = a*b + c is 2, and the slope of s² is 2s. The sum passes it on to "
+    "m = a*b. What does a product pass to each side?",
     near=[
-        ([4, 16], "These two have changed places: a gets the gradient times b."),
+        ([4, 16], "These two are swapped: a gets the gradient times b."),
         ([4, 1], "These are the local slopes. Multiply each by the gradient that arrives at m."),
-        ([4, 4], "That is what a sum would hand on. m = a * b is a product."),
+        ([4, 4], "That is what a sum would pass on. m = a * b is a product."),
         ([1, 4], "These are a and b themselves. Which number does each get from the other?"),
         ([8, 2], "The gradient that arrives at m is the slope of s², which is 2s, not s."),
         ([-24, 16], "That is the example above, with other numbers."),
@@ -88,12 +121,12 @@ prediction(
     answer=7,
     tol=0.01,
     expects="a number: the gradient of a",
-    hint="a is used three times. Each use hands back a share, and the shares add up.",
+    hint="a is used three times. Each use passes back a share, and the shares add up.",
     near=[
         (1, "That is the share of the last use alone."),
         (3, "That is one share of the product."),
-        (6, "That is the share of the product. The sum hands one back, too."),
-        (4, "The product uses a twice: both of its sides hand a share back."),
+        (6, "That is the share of the product. The sum passes one back, too."),
+        (4, "The product uses a twice: both of its sides pass a share back."),
         (12, "That is the value of a * a + a, not its slope."),
     ],
 )
@@ -106,9 +139,9 @@ prediction(
     expects="a number: the value of c",
     hint="tanh is steepest where its input is 0. Which c makes a*b + c equal to 0?",
     near=[
-        (-6.0, "With this c the input of tanh is -12, where tanh is flat."),
+        (-6.0, "With this c the input of tanh is far below 0, where tanh is flat."),
         (10.0, "That is where the widget starts: the gradient of a is almost 0 there."),
-        (0.0, "With c = 0 the input of tanh is -6, where tanh is flat."),
+        (0.0, "With c = 0 the input of tanh is far below 0, where tanh is flat."),
     ],
 )
 
@@ -130,26 +163,40 @@ def _gradient(Value, f, x: float) -> tuple[float, float]:
     not_tested="the slope exactly at 0",
 )
 def relu_node(case, Value, relu):
-    for x in [2.5, 0.25, -1.5, -4.0]:
-        slope = float(x > 0)
+    inputs = [2.5, 0.25, -1.5, -4.0]
+    found = {}
+    for x in inputs:
         with case(f"relu({x:g})"):
-            out = relu(Value(x))
-            expect_close(out, max(x, 0.0), f"relu({x:g})", mistakes=[
-                (min(x, 0.0), "relu keeps the larger of x and 0."),
-                (abs(x), "relu makes a negative number 0, it does not turn its sign."),
-            ])
-            value, grad = _gradient(Value, relu, x)
-            expect_close(grad, slope, f"the gradient of x = {x:g}", mistakes=[
-                (max(x, 0.0), "You gave relu's value as its slope. The slope is 1 or 0."),
-                (1.0, "Left of 0 relu is flat: its slope there is 0."),
-                (0.0, "Does your node know its parent? Value(number, (v,), (slope,))."),
-            ])
+            found[x] = [float(as_array(number)) for number in _gradient(Value, relu, x)]
+            hint = _relu_hint(found) if x == inputs[-1] else ""
+            expect_close(found[x][0], max(x, 0.0), f"relu({x:g})", hint=hint)
+            expect_close(found[x][1], float(x > 0), f"the gradient of x = {x:g}", hint=hint)
     with case("in the middle of a graph"):
         _, grad = _gradient(Value, lambda v: relu(v * 3.0) * v, 2.0)
-        expect_close(
-            grad, 12.0, "the gradient of x in relu(3x) * x at x = 2",
-            hint="The new node needs its parent and one slope: Value(number, (v,), (slope,)).",
-        )
+        expect_close(grad, 12.0, "the gradient of x in relu(3x) * x at x = 2")
+    case.diagnosis = f"Hint: {hint}" if len(found) == 4 and (hint := _relu_hint(found)) else ""
+
+
+def _relu_hint(found: dict[float, list[float]]) -> str:
+    """What fits the values and the gradients at all four inputs."""
+    for value, hint in [
+        (lambda x: min(x, 0.0), "relu keeps the larger of x and 0."),
+        (abs, "relu makes a negative number 0, it does not turn its sign."),
+        (lambda x: x, "A negative number becomes 0."),
+    ]:
+        if all(got[0] == value(x) for x, got in found.items()):
+            return hint
+    for slope, hint in [
+        (lambda x: max(x, 0.0), "You gave relu's value as its slope. The slope is 1 or 0."),
+        (lambda x: 1.0, "Left of 0 relu is flat: its slope there is 0."),
+        (lambda x: 0.0, "No gradient reaches x. Right of 0 the slope is 1, and the node has to know "
+         "its parent: Value(number, (v,), (slope,))."),
+        (lambda x: float(x < 0), "The two slopes are swapped: right of 0 relu rises."),
+        (lambda x: x, "The slope is 1 or 0: how fast the result moves, not how large it is."),
+    ]:
+        if all(got[1] == slope(x) for x, got in found.items()):
+            return hint
+    return ""
 
 
 @check(
@@ -171,7 +218,7 @@ def fools_one_visit(case, Value, f):
             expect(
                 abs(naive - leaf.grad) > 1e-6,
                 f"the walk that visits each node once gives {naive:g} for a, and that is right",
-                "Make a result of your own, d = a * 2 say. Use d in the last operation of all, as "
+                "Make an intermediate result, d = a * 2 say. Use d in the last operation of all, as "
                 "its left side, and also in an operation just before it.",
             )
 
@@ -193,55 +240,53 @@ def _one_visit(result, leaf) -> tuple[list, float]:
 # ---- fitting ------------------------------------------------------------------------------------
 
 
-def _loss_of(params: list[Tensor]):
-    def loss_of() -> Tensor:
-        return sum((p * (i + 1) - 3) ** 2 for i, p in enumerate(params))
-
-    return loss_of
-
-
-def _descend(start: list[float], lr: float, steps: int, zero: bool = True, sign: float = -1.0):
-    """Where plain gradient descent on `_loss_of` ends, in numbers."""
-    w, grad, weight = np.array(start), np.zeros(len(start)), 1.0 + np.arange(len(start))
+def _after(train_step, steps: int, lr: float) -> list[float]:
+    """Two parameters after some steps, from a loss in which each depends on the other."""
+    params = [Tensor(0.5), Tensor(2.5)]
+    a, b = params
     for _ in range(steps):
-        grad = 2 * weight * (w * weight - 3) + (0 if zero else grad)
-        w = w + sign * lr * grad
-    return w
+        train_step(params, lambda: (a * b - 3) ** 2 + (a - 1) ** 2, lr)
+    return [float(as_array(p)) for p in params]
 
 
-@check(
+@exercise(
     lesson=2,
     expects="a function `train_step(params, loss_of, lr)` that moves every parameter once",
-    not_tested="what it returns",
+    not_tested="what it returns; whether the gradients are zeroed before backward() or after the "
+    "move",
     in_place=True,
+    call=_after,
+    cases=lambda rng: [
+        (f"{steps} step{'s' * (steps > 1)}", steps, lr) for steps, lr in [(1, 0.05), (2, 0.02),
+                                                                        (5, 0.02)]
+    ],
+    given=("for p in params:\n        p.grad = 0.0\n    loss_of().backward()",
+           "loss_of().backward()\n    for p in params:\n        p.grad = 0.0"),
+    slips=[
+        ("p.data -=", "p.data +=", "You walk uphill: minus lr * grad."),
+        ("lr * p.grad", "p.grad", "The learning rate is not used."),
+        ("p.data -= lr", "p.data = -lr", "The update replaces the parameter. Subtract from it: "
+         "p.data -= ..."),
+        ("    for p in params:\n        p.grad = 0.0\n", "", "The gradients of earlier steps are "
+         "still in p.grad. Zero them before backward()."),
+        ("p.grad = 0.0\n    loss_of().backward()", "p.grad = 0.0\n        loss_of().backward()",
+         "backward() runs once for every parameter, so gradients add up. Run it once, after the "
+         "loop that zeroes."),
+        ("loss_of().backward()\n    for p in params:\n        p.data -= lr * p.grad",
+         "for p in params:\n        p.grad = 0.0\n        loss_of().backward()\n"
+         "        p.data -= lr * p.grad",
+         "The loss is computed again after a parameter has moved. All gradients of one step belong "
+         "to the same parameters."),
+        ("for p in params:\n        p.data", "for p in params[:1]:\n        p.data",
+         "Only the first parameter moves."),
+    ],
 )
-def train_step(case, train_step):
-    lr, start = 0.05, [0.5, 2.5]
-    for steps in [1, 2, 5]:
-        with case(f"{steps} step{'s' * (steps > 1)}"):
-            params = [Tensor(number) for number in start]
-            for _ in range(steps):
-                train_step(params, _loss_of(params), lr)
-            got = [p.data for p in params]
-            right = _descend(start, lr, steps)
-            expect_close(got, right, f"the parameters after {steps}", mistakes=[
-                (start, "The parameters never move. When the update reads p.grad, is there still "
-                 "a gradient in it?"),
-                (_descend(start, lr, steps, sign=1.0), "You walk uphill: minus lr * grad."),
-                (_descend(start, lr, steps, zero=False), "The gradients of earlier steps are still "
-                 "in p.grad. Zero them before backward()."),
-                ([-lr * g for g in _slopes(start, lr, steps)], "The update replaces the parameter. "
-                 "Subtract from it: p.data -= ..."),
-            ], hint="The order is: loss, zero the gradients, backward(), move.")
-
-
-def _slopes(start: list[float], lr: float, steps: int) -> np.ndarray:
-    """The gradients of the last step when every step replaces w by -lr * grad."""
-    w, weight = np.array(start), 1.0 + np.arange(len(start))
-    for _ in range(steps):
-        grad = 2 * weight * (w * weight - 3)
-        w = -lr * grad
-    return grad
+def train_step(params, loss_of, lr):
+    for p in params:
+        p.grad = 0.0
+    loss_of().backward()
+    for p in params:
+        p.data -= lr * p.grad
 
 
 @check(
@@ -251,17 +296,22 @@ def _slopes(start: list[float], lr: float, steps: int) -> np.ndarray:
     kind="any",
 )
 def fast_fit(case, learning_rate):
+    lr = as_array(learning_rate)
     with case("a usable number"):
-        lr = float(learning_rate)
-        expect(math.isfinite(lr) and lr > 0, f"the learning rate is {lr:g}", "Take one above 0.")
+        expect(lr.shape == () and np.isfinite(lr) and lr > 0, "expected one number above 0")
     with case("loss below 0.001 after 40 steps"):
-        losses = _fit(lr, steps=40)
+        expect(lr.shape == () and np.isfinite(lr) and lr > 0, "there is no rate to try")
+        losses = _fit(float(lr), steps=40)
+        falls = all(later < earlier for earlier, later in zip(losses, losses[1:]))
+        hint = "It falls all the time, but too slowly: longer steps would help."
+        if losses[-1] > losses[0]:
+            hint = "The loss explodes: the steps are too long."
+        elif not falls:
+            hint = "On the way the loss goes up and down: the steps are too long."
         expect(
-            max(losses[-5:]) < 1e-3,
+            len(losses) == 41 and losses[-1] < 1e-3,
             f"with {lr:g} the loss goes from {losses[0]:.4f} to {min(losses[-1], 1e9):.4f}",
-            "It falls, but too slowly: longer steps would help."
-            if losses == sorted(losses, reverse=True)
-            else "The loss explodes or jumps about: the steps are too long.",
+            hint,
         )
 
 
@@ -290,81 +340,74 @@ def _fit(lr: float, steps: int) -> list[float]:
 # ---- arrays -------------------------------------------------------------------------------------
 
 
-@check(
+@exercise(
     lesson=2,
     expects="a function `scale_backward(x, s, grad)` for y = x * s: arrays (T, D), (D,), (T, D) "
     "in; the pair (d_x, d_s) of shapes (T, D) and (D,) out",
     not_tested="arrays with more axes",
+    cases=lambda rng: [
+        (f"T={T}, D={D}", rng.normal(size=(T, D)), rng.normal(size=D), rng.normal(size=(T, D)))
+        for T, D in [(2, 3), (4, 2), (3, 3)]
+    ],
+    slips=[
+        ("d_x = grad * s", "d_x = grad * x", "d_x: that is the share of s. Each side gets the "
+         "gradient times the other."),
+        ("d_x = grad * s", "d_x = grad", "d_x: the product rule is missing: the gradient times s."),
+        ("d_x = grad * s", "d_x = s", "d_x: times the gradient that arrives."),
+        ("(grad * x).sum(axis=0)", "grad * x", "d_s must have the shape of s, (D,). Every row used "
+         "s once: add up the rows."),
+        ("axis=0", "axis=1", "d_s: you summed along the rows. s was repeated down the columns: sum "
+         "over axis 0."),
+        ("axis=0", "", "d_s: you summed over everything. Only the row axis was repeated."),
+        (".sum(axis=0)", ".mean(axis=0)", "d_s: the shares add up; an average is too small."),
+        ("(grad * x)", "grad", "d_s: the product rule is missing: the gradient times x, then the "
+         "sum."),
+        ("(grad * x)", "(grad * s)", "d_s: each side gets the gradient times the other side."),
+        ("(grad * x)", "x", "d_s: times the gradient that arrives, then the sum."),
+        ("return d_x, d_s", "return d_s, d_x", "The two are swapped: return d_x, d_s."),
+        ("return d_x, d_s", "return d_x", "The result is not a pair. End with: return d_x, d_s."),
+    ],
 )
-def scale_backward(case, scale_backward):
-    for T, D in [(2, 3), (4, 2), (3, 3)]:
-        x, grad = case.rng.normal(size=(2, T, D))
-        s = case.rng.normal(size=D)
-        with case(f"T={T}, D={D}: d_x"):
-            d_x, _ = _pair(scale_backward(x, s, grad))
-            expect_close(d_x, grad * s, "d_x", mistakes=[
-                (grad * x, "That is the share of s. Each side gets the gradient times the other."),
-                (grad, "The product rule is missing: the gradient times s."),
-            ])
-        with case(f"T={T}, D={D}: d_s"):
-            _, d_s = _pair(scale_backward(x, s, grad))
-            expect_close(d_s, (grad * x).sum(axis=0), "d_s", mistakes=[
-                (grad * x, "d_s must have the shape of s, (D,). Every row used s once: add up "
-                 "the rows."),
-                ((grad * x).sum(axis=1), "You summed along the rows. s was repeated down the "
-                 "columns: sum over axis 0."),
-                ((grad * x).sum(), "You summed over everything. Only the row axis was repeated."),
-                ((grad * x).mean(axis=0), "The shares add up; an average is too small."),
-                (grad.sum(axis=0), "The product rule is missing: the gradient times x, then the "
-                 "sum."),
-                ((grad * s).sum(axis=0), "Each side gets the gradient times the other side."),
-            ])
+def scale_backward(x, s, grad):
+    d_x = grad * s
+    d_s = (grad * x).sum(axis=0)
+    return d_x, d_s
 
 
-def _pair(got: object) -> tuple[np.ndarray, np.ndarray]:
-    is_pair = isinstance(got, (tuple, list)) and len(got) == 2
-    expect(is_pair, "the result is not a pair", "End with: return d_x, d_s")
-    return as_array(got[0]), as_array(got[1])
-
-
-@check(
+@exercise(
     lesson=2,
     expects="a function `loss_slopes(logits, target)`: an array (V,) and an id in, an array (V,) "
     "out",
     not_tested="several positions at once",
+    cases=lambda rng: [
+        *((f"V={V}", rng.normal(size=V) * 2, target)
+          for V, target in [(2, 0), (3, 1), (5, 4), (27, 7)]),
+        ("large logits", np.array([1000.0, 999.0, 0.0]), 1),
+        ("logits near -1000", np.array([-1000.0, -1001.0]), 0),
+    ],
+    slips=[
+        ("slopes[target] -= 1", "pass", "Subtract 1 at the target."),
+        ("return slopes", "return -slopes", "The sign: probabilities minus 1 at the target."),
+        ("= exps / exps.sum()", "= logits.copy()", "Turn the logits into probabilities first."),
+        ("exps / exps.sum()", "exps", "Divide by the sum of the exponentials."),
+        ("slopes[target]", "slopes[-1 - target]", "The 1 is subtracted at another id."),
+        ("slopes[target] -= 1", "slopes -= 1", "Subtract 1 at the target only."),
+        ("slopes[target] -= 1", "slopes[target] = 0", "At the target it is p - 1, not 0."),
+        ("slopes[target] -= 1", "slopes[target] += 1", "Subtract 1 at the target; you add it."),
+        ("return slopes", "return slopes / len(slopes)", "There is one position, so nothing is "
+         "averaged: do not divide by V."),
+        ("return slopes", "return slopes[target]", "That is the slope at the target alone. Return "
+         "all V of them."),
+        ("return slopes", "return -np.log(slopes[target] + 1)", "That is the loss. The slopes are V "
+         "numbers."),
+        ("logits - logits.max()", "logits", "exp(1000) is too large a number. Subtract the largest "
+         "logit first."),
+        ("logits.max()", "np.abs(logits).max()", "For logits near -1000 every exp becomes 0. "
+         "Subtract the largest logit, not the largest size."),
+    ],
 )
-def loss_slopes(case, loss_slopes):
-    def reference(logits, target):
-        tensor = Tensor(logits)
-        cross_entropy_loss(tensor.reshape(1, -1), [target]).backward()
-        return tensor.grad
-
-    def probs(logits):
-        exps = np.exp(logits - logits.max())
-        return exps / exps.sum()
-
-    def one_hot(logits, target):
-        return np.eye(len(logits))[target]
-
-    mistakes = [
-        (lambda logits, target: probs(logits), "Subtract 1 at the target."),
-        (lambda logits, target: one_hot(logits, target) - probs(logits), "The sign is turned."),
-        (lambda logits, target: logits - one_hot(logits, target), "Turn the logits into "
-         "probabilities first."),
-        (lambda logits, target: probs(logits) - one_hot(logits, target)[::-1], "The 1 is "
-         "subtracted at the wrong place."),
-        (lambda logits, target: probs(logits) - 1, "Subtract 1 at the target only."),
-        (lambda logits, target: probs(logits) * (1 - one_hot(logits, target)), "At the target it "
-         "is p - 1, not 0."),
-        (lambda logits, target: (probs(logits) - one_hot(logits, target)) / len(logits), "There is "
-         "one position, so nothing is averaged: do not divide by V."),
-    ]
-    for V, target in [(2, 0), (3, 1), (5, 4), (27, 7)]:
-        with case(f"V={V}"):
-            expect_same(loss_slopes, reference, case.rng.normal(size=V) * 2, target,
-                        mistakes=mistakes)
-    with case("large logits"):
-        expect_same(
-            loss_slopes, reference, np.array([1000.0, 999.0, 0.0]), 1, mistakes=mistakes,
-            hint="exp(1000) is too large a number. Subtract the largest logit first.",
-        )
+def loss_slopes(logits, target):
+    exps = np.exp(logits - logits.max())
+    slopes = exps / exps.sum()
+    slopes[target] -= 1
+    return slopes

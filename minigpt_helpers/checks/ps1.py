@@ -9,9 +9,9 @@ from collections import Counter
 
 import numpy as np
 
-from minigpt_helpers.checks._base import (
+from minigpt_helpers.checks._base import check
+from minigpt_helpers.checks._compare import (
     as_array,
-    check,
     expect,
     expect_close,
     expect_equal,

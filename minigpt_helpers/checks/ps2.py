@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from minigpt_helpers.autograd import Tensor
-from minigpt_helpers.checks._base import as_array, check, expect, expect_close, expect_equal
-from minigpt_helpers.checks._values import NotDone
+from minigpt_helpers.checks._base import check
+from minigpt_helpers.checks._compare import as_array, expect, expect_close, expect_equal
+from minigpt_helpers.checks._compare import NotDone
 from minigpt_helpers.text import bigram_loss
 
 # ---- 1. gradients on paper ----------------------------------------------------------------------

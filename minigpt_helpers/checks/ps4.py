@@ -9,14 +9,9 @@ from itertools import product
 import numpy as np
 
 from minigpt_helpers.autograd import Tensor, no_grad
-from minigpt_helpers.checks._base import (
-    as_array,
-    check,
-    expect,
-    expect_close,
-    expect_same,
-    prediction,
-)
+from minigpt_helpers.checks._ask import prediction
+from minigpt_helpers.checks._base import check
+from minigpt_helpers.checks._compare import as_array, expect, expect_close, expect_same
 from minigpt_helpers.checks.block import random_norms
 from minigpt_helpers.functional import cross_entropy_loss
 from minigpt_helpers.nn import LayerNorm, MiniGPT, TransformerBlock

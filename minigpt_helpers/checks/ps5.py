@@ -12,13 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from minigpt_helpers.autograd import no_grad
-from minigpt_helpers.checks._base import (
-    as_array,
-    check,
-    expect,
-    expect_close,
-    expect_same,
-)
+from minigpt_helpers.checks._base import check
+from minigpt_helpers.checks._compare import as_array, expect, expect_close, expect_same
 from minigpt_helpers.checks._reference import log_softmax
 from minigpt_helpers.functional import cross_entropy_loss
 from minigpt_helpers.nn import MiniGPT

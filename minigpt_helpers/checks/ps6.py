@@ -9,16 +9,16 @@ import math
 import numpy as np
 
 from minigpt_helpers.autograd import no_grad
-from minigpt_helpers.checks._base import (
+from minigpt_helpers.checks._base import check
+from minigpt_helpers.checks._compare import (
     as_array,
-    check,
     expect,
     expect_close,
     expect_equal,
     expect_same,
 )
 from minigpt_helpers.checks._reference import softmax
-from minigpt_helpers.checks._cases import Cases
+from minigpt_helpers.checks._base import Cases
 from minigpt_helpers.generation import generate
 from minigpt_helpers.nn import MiniGPT
 from minigpt_helpers.text import CharTokenizer

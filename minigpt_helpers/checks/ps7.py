@@ -30,9 +30,10 @@ from minigpt_helpers.checks._adapters import (
     wants_gradient,
     weighted_sum,
 )
-from minigpt_helpers.checks._base import check, expect, expect_close, expect_equal
+from minigpt_helpers.checks._base import check
+from minigpt_helpers.checks._compare import expect, expect_close, expect_equal
 from minigpt_helpers.checks._reference import log_softmax
-from minigpt_helpers.checks._values import Miss, NotDone
+from minigpt_helpers.checks._compare import Miss, NotDone
 
 _ID_FORMS = [list, np.array, tuple]
 _BATCH = "inputs with a batch axis; bad inputs; speed"

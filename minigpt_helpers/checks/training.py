@@ -7,14 +7,9 @@ import math
 import numpy as np
 
 from minigpt_helpers.autograd import Tensor
-from minigpt_helpers.checks._base import (
-    as_array,
-    check,
-    expect,
-    expect_close,
-    expect_same,
-    prediction,
-)
+from minigpt_helpers.checks._ask import prediction
+from minigpt_helpers.checks._base import check
+from minigpt_helpers.checks._compare import as_array, expect, expect_close, expect_same
 from minigpt_helpers.checks._reference import log_softmax
 from minigpt_helpers.corpora import load_corpus
 from minigpt_helpers.functional import cross_entropy_loss
@@ -335,14 +330,15 @@ prediction(
     answer=1.0,
     tol=0.01,
     expects="one number: by what factor the second parameter's first step is longer",
-    hint="At t = 1 the corrected means are just g and g squared. What is g divided by the root of "
-    "g squared?",
+    hint="At the first step the corrected means are just g and g squared. What is g divided by the "
+    "root of g squared?",
     near=[
         (1000, "That holds for plain gradient descent. AdamW divides by the usual size of the "
          "gradient."),
-        (math.sqrt(1000), "Put t = 1 into the formulas: m divided by the root of v is g divided by "
-         "the root of g squared."),
-        (0.001, "The larger gradient does not get the shorter step. Put t = 1 into the formulas."),
+        (math.sqrt(1000), "Put the first step into the formulas: m divided by the root of v is g "
+         "divided by the root of g squared."),
+        (0.001, "The larger gradient does not get the shorter step. Put the first step into the "
+         "formulas."),
         (1e6, "v holds the square, but the step divides by its root."),
     ],
 )
