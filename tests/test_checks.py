@@ -64,7 +64,12 @@ def in_float32(value):
     return value
 
 
-@pytest.mark.parametrize("entry", EXERCISES, ids=named)
+def gives_floats(exercise):
+    _, *inputs = next(iter(exercise.cases(np.random.default_rng(0))))
+    return has_floats(outcome(exercise, exercise.reference, tuple(inputs)))
+
+
+@pytest.mark.parametrize("entry", [e for e in EXERCISES if gives_floats(e.exercise)], ids=named)
 def test_rounding_is_no_mistake(entry):
     reference = entry.exercise.reference
 
