@@ -30,16 +30,29 @@ EPS = 1e-5  # what every LayerNorm adds to the variance, here and in GPT-2
 FLOATS = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}  # as safetensors and as numpy call them
 
 # GPT-2's name of each size of a MiniGPT, and of each part.
-SIZES = {"vocab_size": "vocab_size", "max_seq_len": "n_positions", "embed_dim": "n_embd",
-         "num_layers": "n_layer", "num_heads": "n_head"}
-BLOCK = {"norm1": "ln_1", "attention.qkv": "attn.c_attn", "attention.proj": "attn.c_proj",
-         "norm2": "ln_2", "feed_forward.expand": "mlp.c_fc", "feed_forward.contract": "mlp.c_proj"}
+SIZES = {
+    "vocab_size": "vocab_size",
+    "max_seq_len": "n_positions",
+    "embed_dim": "n_embd",
+    "num_layers": "n_layer",
+    "num_heads": "n_head",
+}
+BLOCK = {
+    "norm1": "ln_1",
+    "attention.qkv": "attn.c_attn",
+    "attention.proj": "attn.c_proj",
+    "norm2": "ln_2",
+    "feed_forward.expand": "mlp.c_fc",
+    "feed_forward.contract": "mlp.c_proj",
+}
 HEAD = "lm_head.weight"
 
 # What GPT-2 can be told to compute otherwise than MiniGPT; in brackets what is meant if left out.
 SAME = {
-    "activation_function": ("gelu_new", "gelu_pytorch_tanh"), "layer_norm_epsilon": (EPS,),
-    "scale_attn_weights": (True,), "scale_attn_by_inverse_layer_idx": (False,),
+    "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
+    "layer_norm_epsilon": (EPS,),
+    "scale_attn_weights": (True,),
+    "scale_attn_by_inverse_layer_idx": (False,),
     "add_cross_attention": (False,),
 }
 
@@ -48,8 +61,11 @@ def parameter_names(num_layers: int) -> Iterator[tuple[str, str]]:
     """Each parameter's name in ``MiniGPT`` and in ``GPT2LMHeadModel``."""
     yield "token_embedding.weight", "transformer.wte.weight"
     yield "position_embedding.weight", "transformer.wpe.weight"
-    parts = [(f"blocks.{i}.{ours}", f"transformer.h.{i}.{theirs}")
-             for i in range(num_layers) for ours, theirs in BLOCK.items()]
+    parts = [
+        (f"blocks.{i}.{ours}", f"transformer.h.{i}.{theirs}")
+        for i in range(num_layers)
+        for ours, theirs in BLOCK.items()
+    ]
     for ours, theirs in [*parts, ("final_norm", "transformer.ln_f")]:
         yield f"{ours}.weight", f"{theirs}.weight"
         yield f"{ours}.bias", f"{theirs}.bias"
@@ -62,15 +78,22 @@ def shapes(config: dict[str, int]) -> dict[str, tuple[int, ...]]:
     A linear layer is ``(D_in, D_out)`` as here (GPT-2 calls it Conv1D); the head ``(V, D)``.
     """
     V, T, D = config["vocab_size"], config["max_seq_len"], config["embed_dim"]
-    widths = {"attn.c_attn": (D, 3 * D), "attn.c_proj": (D, D), "mlp.c_fc": (D, 4 * D),
-              "mlp.c_proj": (4 * D, D)}
+    widths = {
+        "attn.c_attn": (D, 3 * D),
+        "attn.c_proj": (D, D),
+        "mlp.c_fc": (D, 4 * D),
+        "mlp.c_proj": (4 * D, D),
+    }
     found = {}
     for _, name in parameter_names(config["num_layers"]):
         part, _, kind = name.rpartition(".")
         full = widths.get(".".join(part.split(".")[-2:]), (D,))
         found[name] = full if kind == "weight" else full[-1:]
-    return found | {"transformer.wte.weight": (V, D), "transformer.wpe.weight": (T, D),
-                    HEAD: (V, D)}
+    return found | {
+        "transformer.wte.weight": (V, D),
+        "transformer.wpe.weight": (T, D),
+        HEAD: (V, D),
+    }
 
 
 # There
@@ -95,19 +118,26 @@ def export_gpt2(model: MiniGPT, tokenizer: CharTokenizer, directory: str | os.Pa
             f"there is no folder {str(directory.parent)!r} to make {directory.name!r} in"
         )
     state = {}
-    for ours, theirs in parameter_names(model.num_layers):
-        value = dict(model.named_parameters())[ours].data
+    own = dict(model.named_parameters())
+    for ours, theirs in parameter_names(model.config["num_layers"]):
+        value = own[ours].data
         value = value.T if theirs == HEAD else value
         # safetensors writes memory as it lies: a transposed view would come out in wrong order.
         state[theirs] = np.ascontiguousarray(value, value.dtype.newbyteorder("<"))
-    _write(directory, {
-        TOKENIZER: _to_json(_tokenizer_json(tokenizer)),
-        "tokenizer_config.json": _to_json({
-            "tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False,
-        }),
-        WEIGHTS: save(state, metadata={"format": "pt"}),
-        CONFIG: _to_json(_gpt2_config(model)),
-    })
+    _write(
+        directory,
+        {
+            TOKENIZER: _to_json(_tokenizer_json(tokenizer)),
+            "tokenizer_config.json": _to_json(
+                {
+                    "tokenizer_class": "PreTrainedTokenizerFast",
+                    "clean_up_tokenization_spaces": False,
+                }
+            ),
+            WEIGHTS: save(state, metadata={"format": "pt"}),
+            CONFIG: _to_json(_gpt2_config(model)),
+        },
+    )
 
 
 def _check_exportable(model: MiniGPT, tokenizer: CharTokenizer) -> None:
@@ -116,11 +146,13 @@ def _check_exportable(model: MiniGPT, tokenizer: CharTokenizer) -> None:
             "export_gpt2 takes a MiniGPT and its CharTokenizer, not "
             f"{type(model).__name__} and {type(tokenizer).__name__}"
         )
-    _check_vocabulary(model.vocab_size, tokenizer)
+    _check_vocabulary(model.config["vocab_size"], tokenizer)
     expected, own = shapes(model.config), dict(model.named_parameters())
-    names = dict(parameter_names(model.num_layers))
+    names = dict(parameter_names(model.config["num_layers"]))
     if unlike := sorted(own.keys() ^ names.keys()):
-        raise ValueError(f"GPT-2 has the parts of a MiniGPT, no other: this model differs in {unlike}")
+        raise ValueError(
+            f"GPT-2 has the parts of a MiniGPT, no other: this model differs in {unlike}"
+        )
     for name, parameter in own.items():
         shape = expected[names[name]]
         shape = shape[::-1] if names[name] == HEAD else shape
@@ -166,19 +198,28 @@ def _gpt2_config(model: MiniGPT) -> dict:
         "n_inner": None,  # 4 * n_embd
         **{name: values[0] for name, values in SAME.items()},
         "tie_word_embeddings": False,  # our head has weights of its own
-        "attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0,  # GPT-2's own is 0.1
-        "bos_token_id": None, "eos_token_id": None,
-        "dtype": model.head.weight.dtype.name, "torch_dtype": model.head.weight.dtype.name,
+        "attn_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "resid_pdrop": 0.0,  # GPT-2's own is 0.1
+        "bos_token_id": None,
+        "eos_token_id": None,
+        "dtype": model.head.weight.dtype.name,
+        "torch_dtype": model.head.weight.dtype.name,
     }
 
 
 def _tokenizer_json(tokenizer: CharTokenizer) -> dict:
     """Every character is a word of its own: cut the text everywhere, and join without spaces."""
     return {
-        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [],
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [],
         "normalizer": None,
         "pre_tokenizer": {
-            "type": "Split", "pattern": {"Regex": r"[\s\S]"}, "behavior": "Isolated",
+            "type": "Split",
+            "pattern": {"Regex": r"[\s\S]"},
+            "behavior": "Isolated",
             "invert": False,
         },
         "post_processor": None,
@@ -239,9 +280,11 @@ def import_gpt2(directory: str | os.PathLike) -> tuple[MiniGPT, CharTokenizer]:
     """
     directory = Path(directory)
     if not directory.is_dir():
-        raise MissingFileError(f"there is no folder {str(directory)!r}. Write one with export_gpt2.")
+        raise MissingFileError(
+            f"there is no folder {str(directory)!r}. Write one with export_gpt2."
+        )
     config = _read_config(directory)
-    tokenizer = _read_tokenizer(directory)
+    tokenizer = read_tokenizer(directory)
     state = _read_weights(directory, config)
     _check_vocabulary(config["vocab_size"], tokenizer)
     names = parameter_names(config["num_layers"])
@@ -273,7 +316,7 @@ def _read_config(directory: Path) -> dict[str, int]:
                 f"{str(path)!r} has {name}={content[name]!r}, but a MiniGPT computes with "
                 f"{accepted[0]!r}"
             )
-    config = {ours: content.get(theirs) for ours, theirs in SIZES.items()}
+    config = {ours: content.get(theirs, 0) for ours, theirs in SIZES.items()}
     try:
         check_sizes(**{SIZES[ours]: size for ours, size in config.items()})
     except ValueError as error:
@@ -338,20 +381,26 @@ def _array(path: Path, name: str, tensor: dict) -> np.ndarray:
     return array.reshape(tensor["shape"])
 
 
-def _read_tokenizer(directory: Path) -> CharTokenizer:
+def read_tokenizer(directory: Path) -> CharTokenizer:
+    """The tokenizer alone, of such a folder."""
     path = directory / TOKENIZER
-    content = _read_json(path, "Save the tokenizer there, too: tokenizer.save_pretrained(directory).")
+    content = _read_json(
+        path, "Save the tokenizer there, too: tokenizer.save_pretrained(directory)."
+    )
     model = content.get("model")
-    vocab = model.get("vocab") if isinstance(model, dict) else None
+    model = model if isinstance(model, dict) else {}
+    vocab = model.get("vocab")
     if not isinstance(vocab, dict) or model.get("type") != "WordLevel":
-        raise ValueError(f"{str(path)!r} is no tokenizer of single characters, as export_gpt2 writes")
+        raise ValueError(
+            f"{str(path)!r} is no tokenizer of single characters, as export_gpt2 writes"
+        )
     if content.get("added_tokens"):
         added = [token.get("content") for token in content["added_tokens"]]
         raise ValueError(f"{str(path)!r} has tokens added that are no characters: {added}")
     if sorted(vocab.values(), key=str) != sorted(range(len(vocab)), key=str):
         raise ValueError(f"{str(path)!r}: the ids are not 0 to {len(vocab) - 1}, each once")
     try:
-        return CharTokenizer(sorted(vocab, key=vocab.get))
+        return CharTokenizer(sorted(vocab, key=lambda char: vocab[char]))
     except ValueError as error:
         raise ValueError(f"{str(path)!r} is no tokenizer of single characters: {error}") from error
 

@@ -12,7 +12,6 @@ from minigpt_helpers.autograd import Tensor
 from minigpt_helpers.machine import keep_freed_memory
 from minigpt_helpers.validation import check_lr, check_sizes
 
-
 BLOCK = 2**16  # parameters changed at a time: they stay in the processor's cache meanwhile
 
 

@@ -64,10 +64,14 @@ def change_weights(folder, change):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("sizes", [
-    dict(dim=8, heads=2, layers=2, length=6), dict(dim=5, heads=1, layers=1, length=1),
-    dict(dim=12, heads=12, layers=3, length=9),
-])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        dict(dim=8, heads=2, layers=2, length=6),
+        dict(dim=5, heads=1, layers=1, length=1),
+        dict(dim=12, heads=12, layers=3, length=9),
+    ],
+)
 def test_a_round_trip_is_the_same_to_the_last_bit(tmp_path, dtype, sizes):
     model, tokenizer = model_of(dtype=dtype, **sizes), CharTokenizer(CHARS)
     export_gpt2(model, tokenizer, tmp_path / "gpt2")
@@ -77,9 +81,15 @@ def test_a_round_trip_is_the_same_to_the_last_bit(tmp_path, dtype, sizes):
     assert loaded_tokenizer.chars == tokenizer.chars
 
 
-@pytest.mark.parametrize("chars", [
-    "\n\r\t \0\x7f\"\\'", "ĠĊ▁Ä Ċ", "e\u0301é日本語\u200d👍🏽", "\u2028\u2029\ufeff\u00a0",
-])
+@pytest.mark.parametrize(
+    "chars",
+    [
+        "\n\r\t \0\x7f\"\\'",
+        "ĠĊ▁Ä Ċ",
+        "e\u0301é日本語\u200d👍🏽",
+        "\u2028\u2029\ufeff\u00a0",
+    ],
+)
 def test_any_vocabulary_comes_back(tmp_path, chars):
     tokenizer = CharTokenizer(dict.fromkeys(reversed(chars)))  # not sorted: by id
     export_gpt2(model_of(vocab_size=tokenizer.vocab_size), tokenizer, str(tmp_path / "gpt2"))
@@ -155,11 +165,16 @@ def bad_eps(model):
     model.blocks[1].norm2.eps = 1e-3
 
 
-@pytest.mark.parametrize("spoil, message", [
-    (bad_bias, "head.bias"), (bad_shape, r"expand.bias has shape \(7,\)"),
-    (bad_dtype, "final_norm.weight is of type float"), (bad_eps, "eps=0.001"),
-    (lambda model: model.blocks.pop(), r"blocks\.1"),
-])
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (bad_bias, "head.bias"),
+        (bad_shape, r"expand.bias has shape \(7,\)"),
+        (bad_dtype, "final_norm.weight is of type float"),
+        (bad_eps, "eps=0.001"),
+        (lambda model: model.blocks.pop(), r"blocks\.1"),
+    ],
+)
 def test_a_model_with_other_parts_is_refused(folder, spoil, message):
     before, model = content(folder), model_of(seed=1)
     spoil(model)
@@ -168,10 +183,14 @@ def test_a_model_with_other_parts_is_refused(folder, spoil, message):
     assert content(folder) == before
 
 
-@pytest.mark.parametrize("tokenizer, message", [
-    (CharTokenizer("abc"), "vocab_size=6.*3 characters"), (CharTokenizer("\ud800abcde"), r"\\ud800"),
-    ("abcdef", "CharTokenizer, not MiniGPT and str"),
-])
+@pytest.mark.parametrize(
+    "tokenizer, message",
+    [
+        (CharTokenizer("abc"), "vocab_size=6.*3 characters"),
+        (CharTokenizer("\ud800abcde"), r"\\ud800"),
+        ("abcdef", "CharTokenizer, not MiniGPT and str"),
+    ],
+)
 def test_a_tokenizer_that_does_not_fit_is_refused(tmp_path, tokenizer, message):
     with pytest.raises(ValueError, match=message):
         export_gpt2(model_of(), tokenizer, tmp_path / "gpt2")
@@ -214,7 +233,9 @@ def test_the_working_folder_itself(tmp_path, monkeypatch):
 @pytest.mark.parametrize("function", ["fsync", "replace", "rename"])
 @pytest.mark.parametrize("calls", range(9))
 @pytest.mark.parametrize("there", [True, False])
-def test_an_error_at_any_moment_leaves_what_was_there(tmp_path, monkeypatch, function, calls, there):
+def test_an_error_at_any_moment_leaves_what_was_there(
+    tmp_path, monkeypatch, function, calls, there
+):
     folder, real, count = tmp_path / "gpt2", getattr(os, function), iter(range(100))
     if there:
         export_gpt2(model_of(), CharTokenizer(CHARS), folder)
@@ -250,19 +271,27 @@ def test_a_folder_or_a_file_that_is_missing(folder, tmp_path):
         (folder / name).write_bytes(kept)
 
 
-@pytest.mark.parametrize("new, message", [
-    ({"model_type": "llama"}, "model_type 'llama'"),
-    ({"architectures": ["GPT2Model"]}, "GPT2Model"),
-    ({"tie_word_embeddings": True}, "tied head"),
-    ({"activation_function": "gelu"}, "activation_function='gelu'"),
-    ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon=1e-06"),
-    ({"scale_attn_weights": False}, "scale_attn_weights=False"),
-    ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx=True"),
-    ({"n_inner": 8}, "n_inner=8"), ({"n_head": 3}, "n_head=3"), ({"n_embd": None}, "n_embd"),
-    ({"n_embd": 0}, "n_embd"), ({"n_layer": 10**12}, "2 blocks, but n_layer=1000000000000"),
-    ({"n_layer": 1}, "2 blocks"), ({"n_positions": 10**12}, r"wpe.weight has shape \(6, 8\)"),
-    ({"n_embd": 16, "n_head": 1}, "has shape"), ({"vocab_size": 7}, r"wte.weight has shape"),
-])
+@pytest.mark.parametrize(
+    "new, message",
+    [
+        ({"model_type": "llama"}, "model_type 'llama'"),
+        ({"architectures": ["GPT2Model"]}, "GPT2Model"),
+        ({"tie_word_embeddings": True}, "tied head"),
+        ({"activation_function": "gelu"}, "activation_function='gelu'"),
+        ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon=1e-06"),
+        ({"scale_attn_weights": False}, "scale_attn_weights=False"),
+        ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx=True"),
+        ({"n_inner": 8}, "n_inner=8"),
+        ({"n_head": 3}, "n_head=3"),
+        ({"n_embd": None}, "n_embd"),
+        ({"n_embd": 0}, "n_embd"),
+        ({"n_layer": 10**12}, "2 blocks, but n_layer=1000000000000"),
+        ({"n_layer": 1}, "2 blocks"),
+        ({"n_positions": 10**12}, r"wpe.weight has shape \(6, 8\)"),
+        ({"n_embd": 16, "n_head": 1}, "has shape"),
+        ({"vocab_size": 7}, r"wte.weight has shape"),
+    ],
+)
 def test_another_architecture_is_refused(folder, new, message):
     change(folder / "config.json", **new)
     with pytest.raises(ValueError, match=message):
@@ -285,23 +314,37 @@ def test_what_is_no_json_object_is_refused(folder, name, text):
         import_gpt2(folder)
 
 
-@pytest.mark.parametrize("spoil, message", [
-    (lambda s: s.pop("lm_head.weight"), "no lm_head.weight"),
-    (lambda s: s.pop("transformer.ln_f.bias"), r"missing \['transformer.ln_f.bias'\]"),
-    (lambda s: s.update({"lm_head.bias": np.zeros(6)}), r"unknown \['lm_head.bias'\]"),
-    (lambda s: s.update({"lm_head.weight": s["lm_head.weight"].T}), r"lm_head.weight has shape"),
-    (lambda s: s.update({"transformer.ln_f.bias": np.zeros(8, int)}), "is of type I64"),
-])
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda s: s.pop("lm_head.weight"), "no lm_head.weight"),
+        (lambda s: s.pop("transformer.ln_f.bias"), r"missing \['transformer.ln_f.bias'\]"),
+        (lambda s: s.update({"lm_head.bias": np.zeros(6)}), r"unknown \['lm_head.bias'\]"),
+        (
+            lambda s: s.update({"lm_head.weight": s["lm_head.weight"].T}),
+            r"lm_head.weight has shape",
+        ),
+        (lambda s: s.update({"transformer.ln_f.bias": np.zeros(8, int)}), "is of type I64"),
+    ],
+)
 def test_weights_that_do_not_fit_are_refused(folder, spoil, message):
     change_weights(folder, spoil)
     with pytest.raises(ValueError, match=message):
         import_gpt2(folder)
 
 
-@pytest.mark.parametrize("damage", [
-    lambda b: b[:-1], lambda b: b + b"\0", lambda b: b[:20], lambda b: b"", lambda b: b[:4],
-    lambda b: b"\xff" * 8 + b[8:], lambda b: b"pickle" * 30,
-])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda b: b[:-1],
+        lambda b: b + b"\0",
+        lambda b: b[:20],
+        lambda b: b"",
+        lambda b: b[:4],
+        lambda b: b"\xff" * 8 + b[8:],
+        lambda b: b"pickle" * 30,
+    ],
+)
 def test_a_file_of_another_size_than_its_header_says_is_refused(folder, damage):
     path = folder / "model.safetensors"
     path.write_bytes(damage(path.read_bytes()))
@@ -313,15 +356,20 @@ def vocabulary(**vocab):
     return {"model": {"type": "WordLevel", "vocab": vocab}}
 
 
-@pytest.mark.parametrize("new, message", [
-    ({"model": {"type": "BPE", "vocab": {}}}, "no tokenizer of single characters"),
-    ({"model": None}, "no tokenizer of single characters"),
-    (vocabulary(a=0, b=1), "vocab_size=6.*2 characters"),
-    (vocabulary(the=0), "no tokenizer of single characters.*'the'"),
-    (vocabulary(a=0, b=2), "ids are not 0 to 1"), (vocabulary(a=0, b=0), "ids are not 0 to 1"),
-    (vocabulary(a="0"), "ids are not"), (vocabulary(), "at least one character"),
-    ({"added_tokens": [{"id": 6, "content": "<pad>"}]}, "<pad>"),
-])
+@pytest.mark.parametrize(
+    "new, message",
+    [
+        ({"model": {"type": "BPE", "vocab": {}}}, "no tokenizer of single characters"),
+        ({"model": None}, "no tokenizer of single characters"),
+        (vocabulary(a=0, b=1), "vocab_size=6.*2 characters"),
+        (vocabulary(the=0), "no tokenizer of single characters.*'the'"),
+        (vocabulary(a=0, b=2), "ids are not 0 to 1"),
+        (vocabulary(a=0, b=0), "ids are not 0 to 1"),
+        (vocabulary(a="0"), "ids are not"),
+        (vocabulary(), "at least one character"),
+        ({"added_tokens": [{"id": 6, "content": "<pad>"}]}, "<pad>"),
+    ],
+)
 def test_a_vocabulary_that_does_not_fit_is_refused(folder, new, message):
     change(folder / "tokenizer.json", **new)
     with pytest.raises(ValueError, match=message):

@@ -12,8 +12,17 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from minigpt_helpers import SGD, AdamW, DivergenceError, MiniGPT, cross_entropy_loss, evaluate, train
-from minigpt_helpers import parallel, training
+from minigpt_helpers import (
+    SGD,
+    AdamW,
+    DivergenceError,
+    MiniGPT,
+    cross_entropy_loss,
+    evaluate,
+    parallel,
+    train,
+    training,
+)
 from minigpt_helpers.parallel import WORK_A_WORKER, Workers, default_workers
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -33,8 +42,15 @@ def trained(workers, steps=20, model=None, **options):
         seen.append(np.concatenate([p.data.reshape(-1) for p in model.parameters()]))
 
     options = dict(batch_size=10, lr=0.01, val_data=DATA[:100], eval_every=5) | options
-    history = train(model, DATA, steps=steps, workers=workers, callbacks=[keep],
-                    rng=np.random.default_rng(1), **options)
+    history = train(
+        model,
+        DATA,
+        steps=steps,
+        workers=workers,
+        callbacks=[keep],
+        rng=np.random.default_rng(1),
+        **options,
+    )
     return history, np.array(seen)
 
 
@@ -95,8 +111,9 @@ def test_a_model_may_change_its_parameters_between_steps():
         def replace(state, model=model):
             model.head.weight.data = model.head.weight.data * 0.9  # another array
 
-        train(model, DATA, steps=5, workers=workers, callbacks=[replace],
-              rng=np.random.default_rng(1))
+        train(
+            model, DATA, steps=5, workers=workers, callbacks=[replace], rng=np.random.default_rng(1)
+        )
         results.append(model.head.weight.data)
     np.testing.assert_allclose(*results, rtol=0, atol=1e-12)
 
@@ -120,8 +137,9 @@ def test_evaluate_gives_the_same_to_the_last_bit(workers):
 
 def test_evaluation_records_no_graph_in_any_thread(monkeypatch):
     kept = []
-    monkeypatch.setattr(training, "cross_entropy_loss",
-                        lambda *a: kept.append(cross_entropy_loss(*a)) or kept[-1])
+    monkeypatch.setattr(
+        training, "cross_entropy_loss", lambda *a: kept.append(cross_entropy_loss(*a)) or kept[-1]
+    )
     evaluate(model_of(), DATA, 8, batch_size=2, workers=3)
     assert len(kept) > 3 and all(loss._parents == () for loss in kept)
 
@@ -174,14 +192,28 @@ def test_the_error_of_a_worker_is_raised_when_all_have_ended(at):
 def test_an_error_in_a_worker_ends_the_training():
     model = model_of()
     with pytest.raises(ValueError, match="out of range"):
-        train(model, np.where(np.arange(405) % 50, DATA, 7), steps=20, workers=2, rng=np.random.default_rng(0))
+        train(
+            model,
+            np.where(np.arange(405) % 50, DATA, 7),
+            steps=20,
+            workers=2,
+            rng=np.random.default_rng(0),
+        )
 
 
 def test_a_diverged_run_says_so_and_keeps_the_last_finite_parameters():
     model = model_of()
     with pytest.raises(DivergenceError) as caught:
-        train(model, DATA, steps=300, workers=2, lr=1e200, grad_clip=np.inf,
-              optimizer=SGD(model.parameters()), rng=np.random.default_rng(0))
+        train(
+            model,
+            DATA,
+            steps=300,
+            workers=2,
+            lr=1e200,
+            grad_clip=np.inf,
+            optimizer=SGD(model.parameters()),
+            rng=np.random.default_rng(0),
+        )
     assert all(np.isfinite(p.data).all() for p in model.parameters())
     assert len(caught.value.history.steps) < 300
 
@@ -200,8 +232,11 @@ def test_an_interrupted_run_keeps_what_was_learnt():
 
 @pytest.mark.parametrize("workers", [0, -1, 1.5, "2"])
 def test_the_number_must_be_a_whole_one(workers):
-    for call in (lambda: Workers(workers), lambda: evaluate(model_of(), DATA, 8, workers=workers),
-                 lambda: train(model_of(), DATA, steps=1, workers=workers)):
+    for call in (
+        lambda: Workers(workers),
+        lambda: evaluate(model_of(), DATA, 8, workers=workers),
+        lambda: train(model_of(), DATA, steps=1, workers=workers),
+    ):
         with pytest.raises(ValueError, match="workers must be a whole number"):
             call()
 

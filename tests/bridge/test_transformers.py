@@ -54,7 +54,9 @@ def test_the_logits_are_the_same_and_the_way_back_too(tmp_path, dtype, bound, di
     assert a.dtype == dtype
     assert np.abs(a - b).max() < bound * np.abs(b).max()
     theirs.save_pretrained(tmp_path / "back")
-    transformers.AutoTokenizer.from_pretrained(tmp_path / "there").save_pretrained(tmp_path / "back")
+    transformers.AutoTokenizer.from_pretrained(tmp_path / "there").save_pretrained(
+        tmp_path / "back"
+    )
     back, back_tokenizer = import_gpt2(tmp_path / "back")
     assert_same(back, model)
     assert back_tokenizer.chars == tokenizer.chars
@@ -73,7 +75,9 @@ def test_gradient_descent_goes_the_same_way_on_both_sides(tmp_path, heads, layer
         loss = cross_entropy_loss(model(x), y)
         ours.zero_grad(), loss.backward(), ours.step()
         logits = theirs(torch.from_numpy(x)).logits
-        their_loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.from_numpy(y).flatten())
+        their_loss = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), torch.from_numpy(y).flatten()
+        )
         other.zero_grad(), their_loss.backward(), other.step()
         losses.append((loss.item(), their_loss.item()))
     a, b = np.array(losses).T
@@ -85,10 +89,20 @@ def test_gradient_descent_goes_the_same_way_on_both_sides(tmp_path, heads, layer
         np.testing.assert_allclose(mine.data, trained.data, atol=1e-4, err_msg=name)
 
 
-@pytest.mark.parametrize("chars", [
-    CHARS, "ab", " ", "\n\r", "e\u0301", "Ġa b", "".join(map(chr, range(32, 1000))),
-    "\u0600\u200e\u202eא", "🏴\U000e0067\U000e007f",
-])
+@pytest.mark.parametrize(
+    "chars",
+    [
+        CHARS,
+        "ab",
+        " ",
+        "\n\r",
+        "e\u0301",
+        "Ġa b",
+        "".join(map(chr, range(32, 1000))),
+        "\u0600\u200e\u202eא",
+        "🏴\U000e0067\U000e007f",
+    ],
+)
 def test_the_tokenizer_gives_the_same_ids_and_the_same_text(tmp_path, chars):
     rng, tokenizer = np.random.default_rng(0), CharTokenizer(dict.fromkeys(reversed(chars)))
     model = MiniGPT(tokenizer.vocab_size, 4, 1, 1, 4, rng=rng)
@@ -112,7 +126,10 @@ def test_generation_there_writes_the_same_text(tmp_path):
     start = tokenizer.encode("ab")
     with torch.no_grad():
         written = load(tmp_path / "there").generate(
-            torch.tensor([start]), attention_mask=torch.ones(1, 2, dtype=torch.long),
-            max_new_tokens=10, do_sample=False, pad_token_id=0,
+            torch.tensor([start]),
+            attention_mask=torch.ones(1, 2, dtype=torch.long),
+            max_new_tokens=10,
+            do_sample=False,
+            pad_token_id=0,
         )
     assert written[0].tolist() == generate(model, start, 10, temperature=0)
