@@ -1,0 +1,1 @@
+"""Training on many processes and machines with PyTorch: see docs/scale.md."""
