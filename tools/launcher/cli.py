@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tools.launcher import bench, lab, locking, my_work, present, release, sets, slides, testing
+from tools.launcher import bench, coverage, lab, locking, my_work, present, release, sets, slides, testing
 from tools.launcher.diagnosis import system_error
 from tools.launcher.project import Project, UserError, here, python_name
 
@@ -44,8 +44,14 @@ COMMANDS = {
     ),
     "test": Command(
         testing.run_tests,
-        "[unit|notebooks|browser|bridge]... [pytest options]",
-        "run all tests, or the parts named",
+        "[quick|lint|types|unit|notebooks|browser|bridge]... [pytest options]",
+        "run all tests, or the parts named (quick: a choice of the unit tests, under a minute)",
+    ),
+    "coverage": Command(
+        coverage.measure_coverage,
+        "[unit|notebooks]",
+        "for maintainers: count the lines and branches of the package that the unit tests reach, and\n"
+        "those that the notebooks reach",
     ),
     "present": Command(
         present.present,
