@@ -8,7 +8,18 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tools.launcher import bench, coverage, lab, locking, my_work, present, release, sets, slides, testing
+from tools.launcher import (
+    bench,
+    coverage,
+    lab,
+    locking,
+    my_work,
+    present,
+    release,
+    sets,
+    slides,
+    testing,
+)
 from tools.launcher.diagnosis import system_error
 from tools.launcher.project import Project, UserError, here, python_name
 

@@ -53,10 +53,10 @@ def count(folder: Path) -> dict[str, dict]:
         report.json_report(outfile=str(path))
         files = json.loads(path.read_text(encoding="utf-8"))["files"]
     return {
-        Path(name).as_posix().removeprefix("minigpt_helpers/"): {
+        Path(name).as_posix().rpartition("minigpt_helpers/")[2]: {
             **file["summary"],
             "missing_lines": file["missing_lines"],
-            "missing_branches": file["missing_branches"],
+            "missing_branches": file.get("missing_branches", []),  # none where no file ran
         }
         for name, file in files.items()
     }
@@ -81,8 +81,8 @@ def percent(file: dict | None) -> float:
 def parts(file: dict) -> tuple[int, int]:
     """Lines and branches of a file that ran, and how many there are."""
     return (
-        file["covered_lines"] + file["covered_branches"],
-        file["num_statements"] + file["num_branches"],
+        file["covered_lines"] + file.get("covered_branches", 0),
+        file["num_statements"] + file.get("num_branches", 0),
     )
 
 

@@ -13,6 +13,11 @@ import pytest
 
 from tools.testing.children import sitecustomize
 
+SAVE = """
+from coverage import process_startup
+process_startup.coverage.stop()
+process_startup.coverage.save()
+"""
 CHILDREN = Path(sitecustomize.__file__).parent
 
 
@@ -41,8 +46,16 @@ def pytest_runtest_call():
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown():
+def pytest_runtest_teardown(item, nextitem):
+    if nextitem is None or nextitem.parent is not item.parent:
+        save_coverage(getattr(item.parent, "kernel", None))
     return (yield from without_network())
+
+
+def save_coverage(kernel) -> None:
+    """Let a notebook's kernel write what it measured: nbval ends it with no time to do so."""
+    if kernel is not None and "COVERAGE_PROCESS_START" in os.environ:
+        kernel.await_reply(kernel.execute_cell_input(SAVE, allow_stdin=False), timeout=60)
 
 
 def without_network():
