@@ -290,7 +290,9 @@ def pair_table(
     """
     counts = np.asarray(counts, dtype=float)
     if counts.shape != (len(chars), len(chars)):
-        raise ValueError(f"counts has shape {counts.shape}, for {len(chars)} chars it must be square")
+        raise ValueError(
+            f"counts has shape {counts.shape}, for {len(chars)} chars it must be square"
+        )
     chars = list(chars)
     rows, columns = list(rows or chars), list(columns or chars)
     unknown = [char for char in rows + columns if char not in chars]
@@ -432,3 +434,111 @@ def _finish_curves(ax: Axes, title: str, xlabel: str, ylabel: str, references: M
     ax.grid(axis="y", color="#e3e3e3")
     if ax.get_legend_handles_labels()[0]:
         ax.legend(loc="best")
+
+
+# ---- a whole model ------------------------------------------------------------------------------
+
+
+def gpt_diagram(config: Mapping[str, int], *, counts: bool = True) -> Figure:
+    """A whole `MiniGPT` from its `config`: the residual stream, what reads it and adds to it.
+
+    Each arrow has the shape of what flows, and with `counts` each part its number of parameters.
+    A size that is missing from `config` is a `ValueError`.
+    """
+    names = ("vocab_size", "embed_dim", "num_heads", "num_layers", "max_seq_len")
+    if missing := [name for name in names if name not in config]:
+        raise ValueError(f"config has no {missing[0]!r}: give the model's own, model.config")
+    V, D, H, N, T = (int(config[name]) for name in names)
+    norm, attention, feed_forward = 2 * D, 4 * D * D + 4 * D, 8 * D * D + 5 * D
+    total = 2 * V * D + T * D + N * (2 * norm + attention + feed_forward) + norm
+    heads = "1 head" if H == 1 else f"{H} heads"
+    fig, (ax,) = new_figure(WIDEST, 4.7)
+    with style():
+        ax.set(xlim=(-0.1, 20.4), ylim=(0, 9.3))
+        ax.axis("off")
+        ax.set_title(
+            f"V = {V:,},  D = {D:,},  T up to {T:,},  {heads},  {N} x block"
+            + (f":  {total:,} parameters" if counts else "")
+        )
+        dark, stream = "#333333", 7.2
+
+        def box(x, y, text, count, colour="#e8f1f8"):
+            ax.add_patch(Rectangle((x, y), 2.9, 1.9, fc=colour, ec=BLUE, linewidth=1.3, zorder=3))
+            words = f"{text}\n{count:,}" if counts else text
+            ax.text(x + 1.45, y + 0.95, words, ha="center", va="center", linespacing=1.05, zorder=4)
+
+        def line(*points, arrow=True):
+            ax.plot(*zip(*points), color=dark, linewidth=1.5, zorder=2, solid_capstyle="butt")
+            if arrow:
+                form = {"arrowstyle": "-|>", "color": dark, "shrinkA": 0, "shrinkB": 0}
+                ax.annotate("", points[-1], points[-2], arrowprops=form, zorder=2)
+
+        def words(x, y, text, **how):
+            ax.text(x, y, text, **{"ha": "center", "va": "center", "zorder": 4, **how})
+
+        words(1.45, stream + 0.5, "ids (T,)", weight="bold")
+        line((1.45, stream), (1.45, 5.1))
+        box(0, 3.2, "token\nembedding", V * D)
+        box(0, 0.6, "position\nembedding", T * D)
+        line((2.9, 1.55), (3.5, 1.55), (3.5, 4.15), arrow=False)
+        line((2.9, 4.15), (3.5, 4.15), (3.5, stream))
+        ax.plot([3.45, 15.3], [stream, stream], color=BLUE, linewidth=6, zorder=1)
+        words(4.4, stream + 0.7, "(T, D)")
+        frame = {"fc": "none", "ec": ORANGE, "linestyle": "--", "linewidth": 1.8}
+        ax.add_patch(Rectangle((5.3, 0.1), 9.4, 9.0, **frame))
+        words(10.0, 8.55, "block", weight="bold")
+        for x, text, count in [
+            (5.6, f"attention\n{heads}", attention),
+            (10.2, "feed-\nforward", feed_forward),
+        ]:
+            line((x + 1.45, stream), (x + 1.45, 5.6))
+            box(x, 3.7, "layer\nnorm", norm, "#f4f4f4")
+            line((x + 1.45, 3.7), (x + 1.45, 2.5))
+            box(x, 0.6, text, count)
+            line((x + 2.9, 1.55), (x + 3.7, 1.55), (x + 3.7, stream - 0.4))
+            circle = {"boxstyle": "circle,pad=0.1", "fc": "white", "ec": BLUE, "linewidth": 1.6}
+            words(x + 3.7, stream, "+", weight="bold", bbox=circle)
+        line((15.3, stream), (17.0, stream))
+        words(15.9, stream + 0.7, "(T, D)")
+        box(17.0, stream - 0.95, "layer\nnorm", norm, "#f4f4f4")
+        line((18.45, stream - 0.95), (18.45, 4.8))
+        words(19.5, 5.5, "(T, D)")
+        box(17.0, 2.9, "head", V * D)
+        line((18.45, 2.9), (18.45, 1.7))
+        words(18.45, 1.2, "logits (T, V)", weight="bold")
+    return fig
+
+
+def attention_grid(weights: np.ndarray, tokens: Sequence[str], *, title: str = "") -> Figure:
+    """All heads of a model at once: `weights` `(num_layers, num_heads, T, T)`, one row a layer.
+
+    `tokens` are the `T` characters, written at the outer axes. Another shape is a `ValueError`.
+    """
+    weights = np.asarray(weights, dtype=float)
+    if weights.ndim != 4 or weights.shape[2:] != (len(tokens), len(tokens)):
+        raise ValueError(
+            f"expected weights (num_layers, num_heads, {len(tokens)}, {len(tokens)}) for "
+            f"{len(tokens)} tokens, got shape {weights.shape}"
+        )
+    layers, heads = weights.shape[:2]
+    side = min(2.6, (WIDEST - 0.8) / heads)
+    with style():
+        fig = Figure(
+            figsize=(max(4.0, heads * side + 0.8), layers * side + 0.9), layout="constrained"
+        )
+        axes = fig.subplots(layers, heads, squeeze=False, sharex=True, sharey=True)
+        labels = [visible(token) for token in tokens]
+        size = min(12.0, 0.8 * 72 * side / max(1, len(tokens)))
+        for (layer, head), ax in np.ndenumerate(axes):
+            image = ax.imshow(weights[layer, head], cmap=HEAT, vmin=0, vmax=1)
+            ax.set_title(f"layer {layer + 1}, head {head + 1}", size=12, weight="normal")
+            ax.spines[:].set_visible(False)
+            ax.set_xticks(range(len(tokens)), labels, size=size)
+            ax.set_yticks(range(len(tokens)), labels, size=size)
+            ax.tick_params(length=0, pad=1)
+        fig.supxlabel("key: looked at", size=12)
+        fig.supylabel("query: looking", size=12)
+        fig.colorbar(image, ax=axes, label="weight", shrink=0.9)
+        if title:
+            fig.suptitle(title, weight="bold")
+    return fig
