@@ -9,151 +9,63 @@ After micrograd (Andrej Karpathy, 2020), with arrays in place of single numbers.
 
 from __future__ import annotations
 
-import itertools
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from heapq import heappop, heappush
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partialmethod
 from numbers import Real
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
-_creation_counter = itertools.count()
+from minigpt_helpers.graph import Node, float_array, no_grad
 
-
-class _Recording(threading.local):
-    on = True  # in every thread, until no_grad() switches it off in one
-
-
-_recording = _Recording()
+__all__ = ["Tensor", "no_grad", "stack"]
 
 
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Inside ``with no_grad():`` results keep no graph: faster, for when no gradient is wanted."""
-    before, _recording.on = _recording.on, False
-    try:
-        yield
-    finally:
-        _recording.on = before
-
-
-class Tensor:
+class Tensor(Node):
     """An array with a gradient. ``data`` keeps its float type; whole numbers become float64.
 
     ``grad`` has the shape of ``data``, is zero at first, and is added to by each ``backward()``.
     No two tensors share memory, so that training one leaves all others as they are.
     """
 
-    __slots__ = ("data", "_grad", "_shared", "_parents", "_backward", "_order", "__weakref__")
-    __array_ufunc__ = None  # array + tensor is the tensor's affair: numpy calls __radd__
+    __slots__ = ()
+    __array_ufunc__ = None  # array + tensor: numpy leaves it to Tensor.__radd__
 
-    def __init__(self, data: np.ndarray | float | Sequence):
-        data = data.data if isinstance(data, Tensor) else data
-        try:
-            array = np.array(data)
-            if array.dtype.kind != "f":
-                array = array.astype(np.float64, casting="safe" if array.size else "unsafe")
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"a Tensor holds numbers in rows of equal length, not {data!r:.80}. "
-                "To join tensors into one use stack([...])."
-            ) from error
-        self.data = array
-        self._grad, self._parents, self._backward = None, (), None
-        self._order = next(_creation_counter)
+    def __init__(self, data: Tensor | np.ndarray | float | Sequence):
+        self._start(float_array(data._data if isinstance(data, Tensor) else data))
 
-    @classmethod
-    def from_op(
-        cls, data: np.ndarray, parents: tuple[Tensor, ...], backward: Callable[[np.ndarray], tuple]
-    ) -> Tensor:
-        """A node of the graph. ``backward`` takes the gradient of the loss with respect to ``data``
-        and returns a tuple, one gradient for each parent. It never changes the array it is given.
-        """
-        node = cls.__new__(cls)
-        node.data = np.asarray(data)
-        node._grad = None
-        node._parents, node._backward = (parents, backward) if _recording.on else ((), None)
-        node._order = next(_creation_counter)
-        return node
-
-    @property
-    def grad(self) -> np.ndarray:
-        """The gradient, of the shape of ``data``. It may be set: ``p.grad = 0.0``."""
-        if self._grad is None:
-            self._grad = np.zeros_like(self.data)
-        elif self._shared:  # as backward() left it: from now on a copy of ours
-            self._grad = self._grad.copy()
-        self._shared = False
-        return self._grad
-
-    @grad.setter
-    def grad(self, value: np.ndarray | float) -> None:
-        if isinstance(value, (int, float)) and value == 0:
-            self._grad = None  # zeros, when somebody asks
-        elif np.array(value).dtype.kind in "fiu" and np.shape(value) in ((), self.shape):
-            self._grad, self._shared = np.full_like(self.data, value), False
-        else:
-            raise ValueError(f"a gradient of {self.shape} can't be {value!r:.60}. To clear it: 0.0")
-
-    def read_grad(self) -> np.ndarray:
-        """``grad`` for reading only: no copy is made."""
-        return np.zeros_like(self.data) if self._grad is None else self._grad
-
-    def backward(self, grad: np.ndarray | float = None, free_graph: bool = False) -> None:
-        """Adds d(self)/d(node) to the ``grad`` of every node that this one was made from.
-
-        A second call adds the same gradients once more. With ``free_graph=True`` only the
-        inputs (tensors that no operation made) get their gradient and the graph is taken apart
-        on the way, so that its memory is used again at once; a second call is then refused.
-
-        Raises ``ValueError`` when this tensor is not a single number and no ``grad`` is given.
-        """
-        if grad is None and self.data.size != 1:
-            raise ValueError(
-                f"backward() starts from a single number (a loss), but this tensor has shape "
-                f"{self.shape}. Take .sum() or .mean() first, or pass a grad of that shape."
-            )
-        grad = np.broadcast_to(1.0 if grad is None else grad, self.shape)
-        # The newest node's gradient is complete: all that was made from it has handed on its share.
-        waiting = {self._order: (self, np.array(grad, dtype=self.dtype))}
-        newest_first = [-self._order]  # a heap, which gives its smallest number first
-        while newest_first:
-            node, grad = waiting.pop(-heappop(newest_first))
-            if node._backward is None or not free_graph:
-                node._add_grad(grad)
-            if node._backward is None:
-                continue
-            for parent, parent_grad in zip(node._parents, node._backward(grad)):
-                order = parent._order
-                if parent._backward is None:  # an input: it passes nothing on
-                    parent._add_grad(parent_grad)
-                elif order in waiting:
-                    waiting[order] = parent, waiting[order][1] + parent_grad
-                else:
-                    waiting[order] = parent, parent_grad
-                    heappush(newest_first, -order)
-            if free_graph:
-                node._parents, node._backward = (), _freed
-
-    def _add_grad(self, grad: np.ndarray) -> None:
-        self._grad = np.asarray(grad if self._grad is None else self._grad + grad)
-        self._shared = True  # other nodes may hold the same array
-
-    # Shape and access
-
-    shape = property(lambda self: self.data.shape)
-    ndim = property(lambda self: self.data.ndim)
-    size = property(lambda self: self.data.size)
-    dtype = property(lambda self: self.data.dtype)
+    # Values and entries
 
     def item(self) -> float:
-        """The number of a tensor that holds just one."""
+        """The number of a tensor that holds just one; so do float(), int(), bool() and format()."""
         if self.size != 1:
-            raise ValueError(f"item() needs a single number, but the shape is {self.shape}")
+            raise ValueError(
+                f"only a single number has a value or is true or false, not shape {self.shape}"
+            )
         return float(np.reshape(self.data, ()))
 
     __float__ = item
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __round__(self, digits: int | None = None) -> float:
+        return round(self.item(), digits)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else repr(self)
+
+    def _compare(self, operation: Callable, other) -> np.ndarray:
+        return operation(self.data, _as_tensor(other, like=self).data)
+
+    __lt__, __le__ = partialmethod(_compare, np.less), partialmethod(_compare, np.less_equal)
+    __gt__, __ge__ = partialmethod(_compare, np.greater), partialmethod(_compare, np.greater_equal)
+
+    def __getattr__(self, name: str):
+        raise AttributeError(f"a Tensor has no {name!r}. {_INSTEAD.get(name, '')}".rstrip())
 
     def __len__(self) -> int:
         if not self.shape:
@@ -206,8 +118,12 @@ class Tensor:
             raise ValueError(f"{np.min(self.data)} ** {exponent} is not a real number")
         less = exponent - 1 if exponent else 0  # x**0 has the slope 0 at x = 0 too
         return Tensor.from_op(
-            self.data**exponent, (self,), lambda grad: (grad * exponent * self.data**less,)
+            _compute(np.power, self.data, exponent), (self,),
+            lambda grad: (grad * exponent * self.data**less,),
         )
+
+    def __abs__(self) -> Tensor:
+        return self * np.sign(self.data)
 
     def __neg__(self) -> Tensor:
         return Tensor.from_op(-self.data, (self,), lambda grad: (-grad,))
@@ -238,7 +154,7 @@ class Tensor:
     # Functions of one tensor
 
     def exp(self) -> Tensor:
-        out = np.exp(self.data)
+        out = _compute(np.exp, self.data)
         return Tensor.from_op(out, (self,), lambda grad: (grad * out,))
 
     def log(self) -> Tensor:
@@ -250,15 +166,21 @@ class Tensor:
         return Tensor.from_op(out, (self,), lambda grad: (grad / self.data,))
 
     def tanh(self) -> Tensor:
-        out = np.tanh(self.data)
+        out = _compute(np.tanh, self.data)
         return Tensor.from_op(out, (self,), lambda grad: (grad * (1 - out * out),))
 
     def relu(self) -> Tensor:
         positive = self.data > 0
         return Tensor.from_op(self.data * positive, (self,), lambda grad: (grad * positive,))
 
+    def _axes(self, axis: int | tuple | None) -> tuple[int, ...]:
+        try:
+            return normalize_axis_tuple(range(self.ndim) if axis is None else axis, self.ndim)
+        except (TypeError, ValueError):
+            raise ValueError(f"axis {axis!r:.60} does not fit the shape {self.shape}") from None
+
     def sum(self, axis: int | tuple | None = None, keepdims: bool = False) -> Tensor:
-        axis = tuple(range(self.ndim)) if axis is None else axis
+        axis = self._axes(axis)
 
         def backward(grad):
             grad = grad if keepdims else np.expand_dims(grad, axis)
@@ -274,7 +196,7 @@ class Tensor:
 
     def max(self, axis: int | tuple | None = None, keepdims: bool = False) -> Tensor:
         """The largest entry. Where several are equally large, they share the gradient."""
-        axis = tuple(range(self.ndim)) if axis is None else axis
+        axis = self._axes(axis)
         largest = np.max(self.data, axis=axis, keepdims=True)
         winners = self.data == largest
 
@@ -287,16 +209,22 @@ class Tensor:
 
     def reshape(self, *shape: int) -> Tensor:
         shape = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        out = self.data.reshape(shape).copy()
+        try:
+            out = self.data.reshape(shape).copy()
+        except (TypeError, ValueError):
+            raise ValueError(f"shape {self.shape} can't become {shape!r:.60}") from None
         return Tensor.from_op(out, (self,), lambda grad: (grad.reshape(self.shape),))
 
     def transpose(self, *axes: int) -> Tensor:
-        """Axes in the order given; without any, in reverse order."""
+        """Axes in the order given, all of them; without any, in reverse order."""
         axes = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
-        axes = tuple(axes) or tuple(reversed(range(self.ndim)))
-        out = self.data.transpose(axes).copy()
-        back = np.argsort([axis % self.ndim for axis in axes])
-        return Tensor.from_op(out, (self,), lambda grad: (grad.transpose(back),))
+        axes = self._axes(tuple(axes) or tuple(reversed(range(self.ndim))))
+        if len(axes) != self.ndim:
+            raise ValueError(f"transpose takes all {self.ndim} axes, not {axes}: (0, 2, 1), say")
+        back = np.argsort(axes)
+        return Tensor.from_op(
+            self.data.transpose(axes).copy(), (self,), lambda grad: (grad.transpose(back),)
+        )
 
 
 def stack(tensors: Sequence) -> Tensor:
@@ -304,6 +232,8 @@ def stack(tensors: Sequence) -> Tensor:
 
     Nested lists of tensors are stacked from the inside out.
     """
+    if not isinstance(tensors, Iterable):
+        raise ValueError(f"stack joins a list of tensors, not {tensors!r:.80}")
     parts = tuple(
         t if isinstance(t, Tensor) else stack(t) if isinstance(t, (list, tuple)) else Tensor(t)
         for t in tensors
@@ -315,21 +245,41 @@ def _as_tensor(value, like: Tensor) -> Tensor:
     """``value`` itself, or a constant: a plain number takes the float type of ``like``."""
     if isinstance(value, Tensor):
         return value
-    return Tensor(np.asarray(value, like.dtype) if np.ndim(value) == 0 else value)
+    try:
+        if type(value) is float or isinstance(value, Real):
+            array = np.array(value, like.dtype)
+        elif isinstance(value, (np.ndarray, np.generic, list, tuple)):
+            array = float_array(value)
+            array = array if array.ndim else array.astype(like.dtype)
+        else:
+            raise ValueError("not a number")
+    except (ValueError, OverflowError) as error:
+        why = ": does a function lack its return?" if value is None else ""
+        raise ValueError(f"a Tensor can't be combined with {value!r:.60}{why}") from error
+    return Tensor.from_op(array, (), None)
+
+
+def _compute(operation: Callable, *arrays) -> np.ndarray:
+    """``operation(*arrays)``; what is too small becomes 0, also where numpy is set to raise."""
+    try:
+        return operation(*arrays)
+    except FloatingPointError:
+        with np.errstate(under="ignore"):
+            return operation(*arrays)
 
 
 def _binary(left: Tensor, right, operation: Callable, symbol: str, backward: Callable) -> Tensor:
     """``left`` and ``right`` combined; gradients are summed over what broadcasting repeated."""
     right = _as_tensor(right, like=left)
-    a, b = left.data, right.data
+    a, b = left._data, right._data
     try:
-        out = operation(a, b)
+        out = _compute(operation, a, b)
     except ValueError:
         raise ValueError(f"shapes {left.shape} and {right.shape} don't fit for {symbol}") from None
 
     def backward_both(grad):
         grad_a, grad_b = backward(grad, a, b)
-        return _unbroadcast(grad_a, left.shape), _unbroadcast(grad_b, right.shape)
+        return _unbroadcast(grad_a, a.shape), _unbroadcast(grad_b, b.shape)
 
     return Tensor.from_op(out, (left, right), backward_both)
 
@@ -343,8 +293,9 @@ def _unbroadcast(grad: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return grad.sum(axis=stretched, keepdims=True) if stretched else grad
 
 
-def _freed(grad: np.ndarray):
-    raise ValueError(
-        "this graph was freed by backward(free_graph=True), so it has no gradient to give. "
-        "Compute the loss anew, or leave free_graph out."
-    )
+_INSTEAD = {  # what PyTorch calls otherwise
+    "T": "Use x.transpose().", "detach": "Use Tensor(x.data).", "numpy": "Use x.data.",
+    "view": "Use x.reshape(...).", "numel": "Use x.size.", "zero_": "Use x.data[...] = 0.0.",
+    "requires_grad": "Every tensor has a gradient; no_grad() switches that off.",
+    "to": "Its type is that of the array it is made from.", "sqrt": "Use x ** 0.5.",
+}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
+import threading
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -16,7 +16,7 @@ from safetensors.numpy import save
 
 from minigpt_helpers.nn import MiniGPT
 from minigpt_helpers.text import CharTokenizer
-from minigpt_helpers.validation import MissingFileError
+from minigpt_helpers.validation import FileError, MissingFileError, check_path
 
 _FORMAT = "minigpt-checkpoint-1"
 
@@ -28,28 +28,31 @@ def save_checkpoint(path: str | os.PathLike, model: MiniGPT, tokenizer: CharToke
     full disk can't leave half a file. Raises ``ValueError`` when the two don't belong together,
     or when there is no such folder.
     """
-    path = Path(path)
+    path = check_path(path)
+    if not isinstance(model, MiniGPT) or not isinstance(tokenizer, CharTokenizer):
+        raise ValueError(f"needs MiniGPT and CharTokenizer, not {model!r:.60}, {tokenizer!r:.30}")
     _check_fit(model.vocab_size, tokenizer.vocab_size, "can't save")
     if not path.parent.is_dir():
         raise MissingFileError(f"there is no folder {str(path.parent)!r} to save {path.name!r} in")
     if path.is_dir():
-        raise ValueError(f"{str(path)!r} is a folder. Add the name of a file to it.")
+        raise FileError(f"{str(path)!r} is a folder. Add the name of a file to it.")
     header = {
         "format": _FORMAT,
         "config": json.dumps(model.config),
         "vocabulary": json.dumps(tokenizer.chars),
     }
     content = save(model.state_dict(), metadata=header)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
     try:
         with open(part, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        raise FileError(f"{str(path)!r} can't be written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)  # if it is still there: not the whole file
 
 
 def load_checkpoint(path: str | os.PathLike) -> tuple[MiniGPT, CharTokenizer]:
@@ -57,14 +60,14 @@ def load_checkpoint(path: str | os.PathLike) -> tuple[MiniGPT, CharTokenizer]:
 
     Raises ``ValueError`` for a file that is missing, cut short, from elsewhere, or does not fit.
     """
-    path = Path(path)
+    path = check_path(path)
     if not path.is_file():
         raise MissingFileError(f"there is no file {str(path)!r}. Save one with save_checkpoint.")
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError, TypeError) as error:
+    except (SafetensorError, OSError, TypeError, ValueError, KeyError) as error:
         raise ValueError(
             f"{str(path)!r} is not a whole safetensors file ({error}). It was cut short, or it is "
             "something else; load one that save_checkpoint wrote."
@@ -92,7 +95,7 @@ def load_checkpoint(path: str | os.PathLike) -> tuple[MiniGPT, CharTokenizer]:
             raise ValueError(f"the configuration is {config}, but the parameters are of {found}")
         model = MiniGPT(**config, rng=np.random.default_rng(0), dtype=dtype)
         model.load_state_dict(state)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
         raise ValueError(f"the parts of {str(path)!r} don't fit together: {error}") from error
     return model, tokenizer
 

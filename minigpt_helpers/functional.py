@@ -17,7 +17,11 @@ import numpy as np
 from minigpt_helpers.autograd import Tensor, stack
 from minigpt_helpers.validation import check_ids
 
+# What is too small for its type becomes 0, as wanted, also where numpy is set to raise an error.
+_tiny_is_zero = np.errstate(under="ignore")
 
+
+@_tiny_is_zero
 def softmax(x, axis: int = -1) -> Tensor:
     """``exp(x) / sum(exp(x))`` along ``axis``: positive numbers that add up to 1 (lesson 3).
 
@@ -42,6 +46,7 @@ def _softmax_(x: np.ndarray) -> np.ndarray:
     return x
 
 
+@_tiny_is_zero
 def cross_entropy_loss(logits, targets) -> Tensor:
     """The mean of ``-log softmax(logits)[target]`` in nats per token, a scalar (lesson 5).
 
@@ -100,6 +105,7 @@ def embedding(weight: Tensor, ids, positions: Tensor | None = None, start: int =
     return Tensor.from_op(out, (weight, positions), backward)
 
 
+@_tiny_is_zero
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x @ weight + bias``: ``(..., D_in)`` and ``(D_in, D_out)`` give ``(..., D_out)``.
 
@@ -122,6 +128,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return Tensor.from_op(out.reshape(*shape[:-1], d_out), parents, backward)
 
 
+@_tiny_is_zero
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
     """Each row of ``x`` ``(..., D)`` brought to mean 0 and variance 1, then scaled and shifted.
 
@@ -156,6 +163,7 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Te
 _GELU_SCALE, _GELU_CUBIC = math.sqrt(2 / math.pi), 0.044715
 
 
+@np.errstate(under="ignore", over="ignore")  # exp may become inf: the gate is then 0, as wanted
 def gelu(x: Tensor) -> Tensor:
     """``0.5 x (1 + tanh(u))`` with ``u = sqrt(2/pi) (x + 0.044715 x^3)``, entry by entry.
 
@@ -168,8 +176,7 @@ def gelu(x: Tensor) -> Tensor:
     gate *= -2 * _GELU_SCALE * _GELU_CUBIC
     gate -= 2 * _GELU_SCALE
     gate *= a  # -2u
-    with np.errstate(over="ignore"):  # exp may overflow to inf: the gate is then 0, as it should
-        np.exp(gate, out=gate)
+    np.exp(gate, out=gate)
     gate += 1
     np.divide(1, gate, out=gate)  # sigmoid(2u)
     out = a * gate
@@ -188,6 +195,7 @@ def gelu(x: Tensor) -> Tensor:
     return Tensor.from_op(out.reshape(x.data.shape), (x,), backward)
 
 
+@_tiny_is_zero
 def attention(qkv: Tensor, num_heads: int, causal: bool = True, cache=None) -> Tensor:
     """Scaled dot-product attention in ``num_heads`` heads (lesson 3).
 
@@ -228,6 +236,7 @@ def attention(qkv: Tensor, num_heads: int, causal: bool = True, cache=None) -> T
     return Tensor.from_op(out.reshape(*qkv.shape[:-1], -1), (qkv,), backward)
 
 
+@_tiny_is_zero
 def attention_scores(qkv: np.ndarray, num_heads: int) -> np.ndarray:
     """The raw dot products of queries and keys, ``(..., T, 3D)`` to ``(..., H, T, T)``."""
     q, k, _ = _split_heads(qkv, num_heads)
@@ -235,6 +244,7 @@ def attention_scores(qkv: np.ndarray, num_heads: int) -> np.ndarray:
     return scores.reshape(*qkv.shape[:-2], *scores.shape[1:])
 
 
+@_tiny_is_zero
 def attention_weights(scores: np.ndarray, head_dim: int, causal: bool = True) -> np.ndarray:
     """Scores ``(..., T, T)`` scaled by ``1 / sqrt(head_dim)``, masked, and through the softmax."""
     scores = scores / math.sqrt(head_dim)
@@ -282,7 +292,7 @@ def _constant(shape: tuple[int, ...], value: float, dtype: np.dtype) -> np.ndarr
 def _stacked(x, axis: int, name: str) -> Tensor:
     """``x`` as a tensor, from lists of scalar tensors too, with something along ``axis``."""
     x = x if isinstance(x, Tensor) else stack(x)
-    if not -x.ndim <= axis < x.ndim or not x.shape[axis]:
+    if not isinstance(axis, int) or not -x.ndim <= axis < x.ndim or not x.shape[axis]:
         raise ValueError(f"{name} needs at least one number along axis {axis}: shape {x.shape}")
     return x
 

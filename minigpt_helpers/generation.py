@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from numbers import Real
 
 import numpy as np
 
 from minigpt_helpers.autograd import no_grad
-from minigpt_helpers.validation import check_ids, check_rng
+from minigpt_helpers.validation import check_ids, check_int, check_not_negative, check_number
+from minigpt_helpers.validation import check_rng
 
 
+@np.errstate(under="ignore")  # a probability that is too small becomes 0
 def next_token_probs(
-    logits: np.ndarray,
-    temperature: float = 1.0,
-    top_k: int | None = None,
+    logits: np.ndarray, temperature: float = 1.0, top_k: int | None = None,
     top_p: float | None = None,
 ) -> np.ndarray:
     """The distribution that the next token is drawn from, ``(V,)`` to ``(V,)``.
@@ -29,7 +27,10 @@ def next_token_probs(
     for ``top_k`` below 1, and for ``top_p`` that is not above 0 and at most 1.
     """
     _check_sampling(temperature, top_k, top_p)
-    logits = np.asarray(logits, dtype=np.float64)
+    try:
+        logits = np.asarray(logits, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the logits must be one row of numbers, not {logits!r:.80}") from error
     if logits.ndim != 1 or not logits.size or not np.isfinite(logits.max()):
         raise ValueError(f"the logits must be one row of finite numbers, not {logits!r:.80}")
     probs = np.zeros_like(logits)
@@ -49,33 +50,28 @@ def next_token_probs(
 
 
 def generate(
-    model,
-    start_ids: Sequence[int] | np.ndarray,
-    max_new_tokens: int,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    rng: np.random.Generator | None = None,
-    *,
-    top_p: float | None = None,
-    use_cache: bool = True,
+    model, start_ids: Sequence[int] | np.ndarray, max_new_tokens: int, temperature: float = 1.0,
+    top_k: int | None = None, rng: np.random.Generator | None = None, *,
+    top_p: float | None = None, use_cache: bool = True,
 ) -> list[int]:
     """``start_ids`` followed by ``max_new_tokens`` tokens drawn from ``model`` one by one.
 
     The model sees at most its last ``max_seq_len`` tokens. With ``use_cache`` it keeps the keys
     and values of the tokens it has seen instead of computing them again: the same tokens, sooner.
-    Once the window is full and slides, every position changes and all is computed anew.
+    Once the window is full and slides, every position changes and all is computed again.
 
     Raises ``ValueError`` for an empty start, ids out of range, and what ``next_token_probs``
     refuses.
     """
+    if not callable(model) or not hasattr(model, "vocab_size"):
+        raise ValueError(f"the model must be one like MiniGPT(...), not {model!r:.80}")
     ids = check_ids(start_ids, model.vocab_size)
     if ids.ndim != 1 or ids.size == 0:
         raise ValueError(
             f"generation needs at least one start id in one list, but got shape {ids.shape}. "
             "Start with a newline, for instance: tokenizer.encode('\\n')"
         )
-    if not isinstance(max_new_tokens, (int, np.integer)) or max_new_tokens < 0:
-        raise ValueError(f"max_new_tokens must be a whole number >= 0, not {max_new_tokens!r}")
+    check_int("max_new_tokens", max_new_tokens, least=0)
     _check_sampling(temperature, top_k, top_p)
     rng = check_rng(rng)
     ids = ids.tolist()
@@ -92,7 +88,7 @@ def sample(probs: np.ndarray, rng: np.random.Generator) -> int:
 
 
 def _logits(model, ids: list[int]) -> Iterator[np.ndarray]:
-    """The logits after the last of ``ids``, ``(V,)``, each time anew: ``ids`` grows meanwhile."""
+    """The logits after the last of ``ids``, ``(V,)``, each time from scratch: ``ids`` grows."""
     while True:
         with no_grad():
             logits = model(ids[-model.max_seq_len :]).data[-1]
@@ -111,19 +107,8 @@ def _cached_logits(model, ids: list[int]) -> Iterator[np.ndarray]:
 
 
 def _check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
-    try:
-        usable = math.isfinite(temperature) and temperature >= 0
-    except (TypeError, OverflowError):
-        usable = False
-    if not usable:
-        raise ValueError(
-            f"temperature must be a number of at least 0, not {temperature!r}. 0 always takes the "
-            "most likely token, 1 leaves the distribution as it is, more makes it flatter."
-        )
-    if top_k is not None and (not isinstance(top_k, (int, np.integer)) or top_k < 1):
-        raise ValueError(f"top_k must be a whole number of at least 1, or None, not {top_k!r}")
-    if top_p is not None and not (isinstance(top_p, Real) and 0 < top_p <= 1):
-        raise ValueError(
-            f"top_p must be a number above 0 and at most 1, or None, not {top_p!r}. 0.9 draws "
-            "from the fewest tokens that have 90 % of the probability; 1 from all."
-        )
+    check_not_negative(temperature=temperature)  # 0: always the most likely; above 1: flatter
+    if top_k is not None:
+        check_int("top_k", top_k)
+    if top_p is not None:
+        check_number("top_p", top_p, lambda x: 0 < x <= 1, "above 0 and at most 1, or None")

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from threadpoolctl import OpenBLASController, threadpool_limits
 
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -23,3 +28,33 @@ def give_freed_memory_back() -> None:
     """The reverse, when training is over."""
     if hasattr(_libc, "malloc_trim"):
         _libc.malloc_trim(0)
+
+
+class _BlasLimit:
+    """How many runs, in all Python threads, want one BLAS thread now, and what the limit was."""
+
+    lock, runs, limits = threading.Lock(), 0, None
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """BLAS works with one thread meanwhile: the last of several runs at a time lifts the limit."""
+    with _BlasLimit.lock:
+        if not _BlasLimit.runs:
+            _BlasLimit.limits = threadpool_limits(limits=1, user_api="blas")
+        _BlasLimit.runs += 1
+    try:
+        yield
+    finally:
+        with _BlasLimit.lock:
+            _BlasLimit.runs -= 1
+            if _BlasLimit.limits and not _BlasLimit.runs:
+                _let_any_thread_set_the_limit()  # the run that set it may have ended long ago
+                _BlasLimit.limits.restore_original_limits()
+                _let_any_thread_set_the_limit()
+
+
+def _let_any_thread_set_the_limit() -> None:
+    """From 3.8 on threadpoolctl heeds only the thread that set the first limit."""
+    if hasattr(OpenBLASController, "clear_controlling_thread"):
+        OpenBLASController.clear_controlling_thread(force=True)

@@ -6,36 +6,35 @@ Layers take ``(T, D)`` and ``(B, T, D)``; ``...`` in a comment stands for ``(T,)
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from minigpt_helpers.autograd import Tensor, no_grad
 from minigpt_helpers.functional import attention, attention_scores, attention_weights
 from minigpt_helpers.functional import embedding, gelu, layer_norm, linear
-from minigpt_helpers.validation import check_ids, check_rng, check_sizes
+from minigpt_helpers.validation import check_dtype, check_ids, check_not_negative, check_rng
+from minigpt_helpers.validation import check_sizes
 
 
 class Module:
-    """Something with parameters. Its tensors, modules and lists of modules are found by themselves.
-
-    Calling it calls ``forward``.
+    """Base class of layers. Tensors and modules among its attributes are found by themselves, also
+    in lists, tuples and dictionaries. Calling it calls ``forward``.
     """
 
     def __call__(self, *args, **kwargs) -> Tensor:
         return self.forward(*args, **kwargs)
 
+    def forward(self, *args, **kwargs) -> Tensor:
+        """What the layer computes."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method forward")
+
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-        """Pairs of name and tensor, such as ``("blocks.0.attention.qkv.weight", ...)``."""
-        for name, value in vars(self).items():
-            if isinstance(value, Tensor):
-                yield prefix + name, value
-            elif isinstance(value, Module):
-                yield from value.named_parameters(f"{prefix}{name}.")
-            elif isinstance(value, list):
-                for i, item in enumerate(value):
-                    if isinstance(item, Module):
-                        yield from item.named_parameters(f"{prefix}{name}.{i}.")
+        """Pairs of name and tensor, such as ``("blocks.0.attention.qkv.weight", ...)``.
+
+        A tensor that is used in several layers comes once, under its first name.
+        """
+        yield from _named_tensors(prefix.removesuffix("."), self, seen=set())
 
     def parameters(self) -> list[Tensor]:
         """All parameters, in a fixed order."""
@@ -50,22 +49,52 @@ class Module:
         return {name: parameter.data.copy() for name, parameter in self.named_parameters()}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Sets every parameter. Names or shapes that differ: ``ValueError``, nothing is changed."""
+        """Sets every parameter. Where a name, shape or value does not fit: ``ValueError``, and
+        nothing is changed.
+        """
         own = dict(self.named_parameters())
-        missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        if not isinstance(state, Mapping):
+            raise ValueError(f"a state is a dictionary as state_dict() makes it, not {state!r:.80}")
+        missing = [name for name in own if name not in state]
+        extra = [name for name in state if name not in own]
         if missing or extra:
             raise ValueError(f"the state does not fit: missing {missing}, unknown {extra}")
+        new = {}
         for name, parameter in own.items():
-            if np.shape(state[name]) != parameter.shape:
+            try:
+                array = Tensor(state[name]).data
+            except ValueError as error:
+                raise ValueError(f"the state does not fit: {name}: {error}") from error
+            if array.shape != parameter.shape:
                 raise ValueError(
-                    f"{name} has shape {parameter.shape}, but the state has {np.shape(state[name])}"
+                    f"{name} has shape {parameter.shape}, but the state has {array.shape}"
                 )
+            new[name] = array.astype(parameter.dtype)
         for name, parameter in own.items():
-            parameter.data = np.array(state[name], dtype=parameter.dtype)
+            parameter.data = new[name]
+
+
+def _named_tensors(name: str, value, seen: set[int]) -> Iterator[tuple[str, Tensor]]:
+    """The tensors in ``value``, each once: ``seen`` has the ids of all that were visited."""
+    if id(value) in seen:
+        return
+    if isinstance(value, Tensor):
+        seen.add(id(value))
+        yield name, value
+    elif isinstance(value, (Module, dict, list, tuple)):
+        seen.add(id(value))
+        within = vars(value) if isinstance(value, Module) else value
+        pairs = within.items() if isinstance(within, dict) else enumerate(within)
+        for key, item in pairs:
+            yield from _named_tensors(f"{name}.{key}" if name else str(key), item, seen)
 
 
 def _normal(rng, shape: tuple[int, ...], std: float, dtype) -> Tensor:
-    return Tensor(rng.normal(0.0, std, size=shape).astype(dtype))
+    check_not_negative(std=std)
+    try:
+        return Tensor(rng.normal(0.0, std, size=shape).astype(check_dtype(dtype)))
+    except MemoryError as error:
+        raise ValueError(f"a parameter of shape {shape} is too large for the memory") from error
 
 
 class Linear(Module):
@@ -104,7 +133,8 @@ class LayerNorm(Module):
 
     def __init__(self, dim, eps=1e-5, *, rng=None, dtype=np.float64):
         check_sizes(dim=dim)
-        self.eps = eps
+        check_not_negative(eps=eps)
+        self.eps, dtype = eps, check_dtype(dtype)
         self.weight = Tensor(np.ones(dim, dtype=dtype))
         self.bias = Tensor(np.zeros(dim, dtype=dtype))
 
@@ -158,7 +188,7 @@ class SelfAttention(Module):
 
 
 class TransformerBlock(Module):
-    """Attention, then feed-forward; each reads a normed copy and adds its result (pre-norm)."""
+    """Attention, then feed-forward; each reads a normalized copy and adds its result (pre-norm)."""
 
     def __init__(self, embed_dim, num_heads=1, *, rng=None, dtype=np.float64):
         rng = check_rng(rng)
@@ -187,8 +217,7 @@ class MiniGPT(Module):
         sizes = dict(vocab_size=vocab_size, embed_dim=embed_dim, num_heads=num_heads,
                      num_layers=num_layers, max_seq_len=max_seq_len)
         check_sizes(**sizes)
-        if np.dtype(dtype).kind != "f":
-            raise ValueError(f"dtype must be a float type such as np.float32, not {dtype!r}")
+        check_dtype(dtype)
         self.config = {name: int(size) for name, size in sizes.items()}
         vars(self).update(self.config)
         rng = check_rng(rng)

@@ -4,13 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from numbers import Real
 
 import numpy as np
 
 from minigpt_helpers.autograd import Tensor
 from minigpt_helpers.machine import keep_freed_memory
-from minigpt_helpers.validation import check_lr, check_sizes
+from minigpt_helpers.validation import check_int, check_not_negative, check_number
+
+
+class DivergenceError(ValueError):
+    """A loss, gradient or parameter became NaN or infinite. ``history`` has the steps before."""
+
+    history = None
+
+    def __init__(self, what: str, lr: float):
+        super().__init__(
+            f"training diverged: {what}. The usual cause is a learning rate that is too high (here "
+            f"{lr:g}). Make a new model and try a third of it, add warm-up steps, or a smaller "
+            "grad_clip."
+        )
+
+
+def _tensors(params: Iterable[Tensor]) -> list[Tensor]:
+    """``params`` as a list that holds each tensor once, however often the model uses it."""
+    listed = isinstance(params, Iterable) and not isinstance(params, Tensor)
+    found = list(params) if listed else []
+    if not found or not all(isinstance(p, Tensor) for p in found):
+        raise ValueError(f"expected a list of parameters, model.parameters(), not {params!r:.80}")
+    return list({id(p): p for p in found}.values())
 
 BLOCK = 2**16  # parameters changed at a time: they stay in the processor's cache meanwhile
 
@@ -23,16 +44,16 @@ class Optimizer:
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float):
-        listed = isinstance(params, Iterable) and not isinstance(params, Tensor)
-        self.params = list(params) if listed else []
-        if not self.params or not all(isinstance(p, Tensor) for p in self.params):
-            raise ValueError(
-                f"an optimizer takes a list of tensors, model.parameters(), not {params!r:.80}"
-            )
+        check_not_negative(lr=lr)
+        self.params = _tensors(params)
+        dtypes = {p.dtype for p in self.params}
+        if len(dtypes) > 1 or np.float16 in dtypes:  # float16 overflows after a step or two
+            names = " and ".join(sorted(str(dtype) for dtype in dtypes))
+            raise ValueError(f"all parameters must be float32, or all float64, not {names}")
         keep_freed_memory()
-        self.lr = check_lr(lr)
+        self.lr = lr
         self.num_steps = 0
-        self.flat = np.empty(sum(p.size for p in self.params), dtype=self.params[0].dtype)
+        self.flat = np.empty(sum(p.size for p in self.params), dtypes.pop())
         self.flat_grad = np.empty_like(self.flat)
         self._cut()
 
@@ -51,16 +72,23 @@ class Optimizer:
         for p in self.params:
             p.grad = 0.0
 
+    @np.errstate(all="ignore")  # too small is 0; too large is found below
     def step(self) -> None:
-        """Moves every parameter against its gradient."""
+        """Moves every parameter against its gradient. Were one no longer finite after that, all
+        stay as they are, and it is a ``DivergenceError``.
+        """
         for p, view in zip(self.params, self._views):
             if p.data is not view:  # new here, or replaced since: take its value, then share
                 view[...] = p.data
-                p.data = view
+                p._data = view  # not a copy, as p.data = view would be
         np.concatenate([p.read_grad().reshape(-1) for p in self.params], out=self.flat_grad)
+        before = self.flat.copy()
         self.num_steps += 1
         for start in range(0, self.flat.size, BLOCK):
             self.update(slice(start, start + BLOCK))
+        if not (math.isfinite(self.flat @ self.flat) or np.isfinite(self.flat).all()):
+            self.flat[...] = before
+            raise DivergenceError(f"step {self.num_steps} moves a parameter to infinity", self.lr)
 
     def update(self, part: slice) -> None:
         """The optimiser's own rule: changes ``flat[part]``; may use ``flat_grad[part]`` up."""
@@ -88,8 +116,11 @@ class AdamW(Optimizer):
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
         super().__init__(params, lr)
-        if not (0 <= betas[0] < 1 and 0 <= betas[1] < 1):
-            raise ValueError(f"betas must lie between 0 and 1 (1 excluded), not {betas}")
+        check_not_negative(eps=eps, weight_decay=weight_decay)
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise ValueError(f"betas must be two numbers such as (0.9, 0.999), not {betas!r:.80}")
+        for beta in betas:
+            check_number("each of betas", beta, lambda x: 0 <= x < 1, "from 0 on and below 1")
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
         self.m, self.v = np.zeros_like(self.flat), np.zeros_like(self.flat)
 
@@ -112,13 +143,13 @@ class AdamW(Optimizer):
         flat -= step
 
 
+@np.errstate(under="ignore")
 def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
     """Scales all gradients together so that their norm is at most ``max_norm``; returns the norm
     before. On the difficulty of training RNNs, Pascanu et al., 2013.
     """
-    if not (isinstance(max_norm, Real) and max_norm > 0):
-        raise ValueError(f"max_norm (grad_clip) must be above 0, math.inf at most: {max_norm!r}")
-    params = list(params)
+    check_number("max_norm (grad_clip)", max_norm, lambda x: x > 0, "above 0, math.inf at most")
+    params = _tensors(params)
     grads = [p.read_grad().reshape(-1) for p in params]
     norm = math.sqrt(sum(float(grad @ grad) for grad in grads))
     if norm > max_norm:
@@ -132,12 +163,13 @@ def cosine_schedule(lr: float, total_steps: int, warmup_steps: int = 0, min_lr: 
     ``warmup_steps``, then falls along half a cosine to ``min_lr`` at ``total_steps``, and stays.
     SGDR, Loshchilov and Hutter, 2017.
     """
-    check_lr(lr), check_lr(min_lr), check_sizes(total_steps=total_steps)
-    if not (isinstance(warmup_steps, Real) and 0 <= warmup_steps < total_steps):
+    check_not_negative(lr=lr, min_lr=min_lr, warmup_steps=warmup_steps)
+    if warmup_steps >= check_int("total_steps", total_steps):
         raise ValueError(f"warmup_steps={warmup_steps} must be below total_steps={total_steps}")
 
     def schedule(step: int) -> float:
-        if step <= warmup_steps:
+        check_not_negative(step=step)
+        if step < warmup_steps:
             return lr * step / warmup_steps
         progress = min(1.0, (step - warmup_steps) / (total_steps - warmup_steps))
         return min_lr + (lr - min_lr) * 0.5 * (1 + math.cos(math.pi * progress))

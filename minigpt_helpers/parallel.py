@@ -19,9 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from minigpt_helpers.functional import cross_entropy_loss
+from minigpt_helpers.machine import one_blas_thread
 from minigpt_helpers.validation import check_sizes
 
 WORK_A_WORKER = 2.5e8  # parameters times tokens: with less to do, waiting for others costs more
@@ -53,13 +53,14 @@ class Workers:
         self._model, self._replicas = None, []
 
     def __enter__(self) -> Workers:
-        self._limits = threadpool_limits(limits=1, user_api="blas")
+        self._blas = one_blas_thread()
+        self._blas.__enter__()
         self._others = ThreadPoolExecutor(max(1, self.num_workers - 1))  # a thread when needed
         return self
 
     def __exit__(self, *_) -> None:
         self._others.shutdown()
-        self._limits.restore_original_limits()
+        self._blas.__exit__(None, None, None)
 
     def map(self, function: Callable, items: Sequence) -> list:
         """``[function(item) for item in items]``, each round of ``num_workers`` at the same time.
@@ -106,5 +107,5 @@ class Workers:
         self._replicas += [copy.deepcopy(model) for _ in range(count - len(self._replicas))]
         for replica in self._replicas[:count]:
             for parameter, its in zip(model.parameters(), replica.parameters()):
-                its.data, its.grad = parameter.data, 0.0
+                its._data, its.grad = parameter.data, 0.0  # shared, not a copy
         return self._replicas[:count]

@@ -11,10 +11,11 @@ import numpy as np
 from minigpt_helpers.autograd import no_grad
 from minigpt_helpers.functional import cross_entropy_loss
 from minigpt_helpers.machine import give_freed_memory_back
-from minigpt_helpers.optim import AdamW, Optimizer, clip_grad_norm
+from minigpt_helpers.optim import AdamW, DivergenceError, Optimizer, clip_grad_norm
 from minigpt_helpers.parallel import Workers, default_workers
 from minigpt_helpers.text import get_batch
-from minigpt_helpers.validation import check_lr, check_rng, check_sizes
+from minigpt_helpers.validation import check_data, check_ids, check_int, check_not_negative
+from minigpt_helpers.validation import check_rng, check_sizes
 
 
 def evaluate(
@@ -23,19 +24,18 @@ def evaluate(
 ) -> float:
     """The mean loss over windows of ``data`` ``(N,)``, in nats per token; nothing is random.
 
-    The windows lie one after the other and cover all of the data; where there are more than
+    The windows follow one another and cover all of the data; where there are more than
     ``max_windows``, that many of them, evenly spread. ``workers`` threads share the batches, with
     the same result; by default as many as ``train`` would use.
     """
     check_sizes(block_size=block_size, max_windows=max_windows, batch_size=batch_size)
-    if workers is None:
-        workers = default_workers(model, batch_size * block_size)
+    data = _check_model_and_data(model, data)
+    workers = default_workers(model, batch_size * block_size) if workers is None else workers
     with Workers(workers) as team:
         return _evaluate(model, data, block_size, max_windows, batch_size, team)
 
 
 def _evaluate(model, data, block_size, max_windows, batch_size, team: Workers) -> float:
-    data = np.asarray(data)
     if len(data) < block_size + 1:
         raise ValueError(f"{len(data)} tokens are too few for a block_size of {block_size}")
     starts = np.arange(0, len(data) - block_size, block_size)
@@ -50,6 +50,13 @@ def _evaluate(model, data, block_size, max_windows, batch_size, team: Workers) -
         return loss.item() * len(batch)
 
     return sum(team.map(total, range(0, len(starts), batch_size))) / len(starts)
+
+
+def _check_model_and_data(model, data: Sequence[int] | np.ndarray) -> np.ndarray:
+    if not callable(model):
+        raise ValueError(f"the model must be one like MiniGPT(...), not {model!r:.80}")
+    data = check_data(data)
+    return check_ids(data, model.vocab_size) if hasattr(model, "vocab_size") else data
 
 
 @dataclass
@@ -72,7 +79,7 @@ class History:
 
 @dataclass
 class TrainingState:
-    """What a callback is told after a step. ``stop()`` ends the run after it."""
+    """The argument of a callback, after each step. ``stop()`` ends the run after it."""
 
     step: int
     last_step: int
@@ -87,33 +94,22 @@ class TrainingState:
         self.stopped = True
 
 
-class DivergenceError(ValueError):
-    """The loss or a gradient became NaN or infinite. ``history`` holds the steps before."""
+class TrainingInterrupted(KeyboardInterrupt):
+    """The stop button or Ctrl-C ended ``train``. ``history`` has the steps that were done."""
 
-    def __init__(self, step: int, loss: float, grad_norm: float, lr: float, history: History):
-        super().__init__(
-            f"training diverged: at step {step} the loss is {loss:.4g} and the gradient's norm "
-            f"{grad_norm:.4g}. The usual cause is a learning rate that is too high (here {lr:g}). "
-            "Make a new model and try a third of it, add warm-up steps, or a smaller grad_clip."
-        )
+    def __init__(self, message: str, history: History):
+        super().__init__(message)
         self.history = history
 
 
 def train(
-    model,
-    data: Sequence[int] | np.ndarray,
-    *,
-    val_data: Sequence[int] | np.ndarray | None = None,
-    steps: int = 1000,
-    batch_size: int = 16,
-    block_size: int | None = None,
-    optimizer: Optimizer | None = None,
-    lr: float | Callable[[int], float] | None = None,
+    model, data: Sequence[int] | np.ndarray, *, val_data: Sequence[int] | np.ndarray | None = None,
+    steps: int = 1000, batch_size: int = 16, block_size: int | None = None,
+    optimizer: Optimizer | None = None, lr: float | Callable[[int], float] | None = None,
     rng: np.random.Generator | None = None,
     callbacks: Sequence[Callable[[TrainingState], object]] = (),
-    grad_clip: float = 1.0,
-    eval_every: int = 100,
-    workers: int | None = None,
+    grad_clip: float = 1.0, eval_every: int = 100, workers: int | None = None,
+    return_on_interrupt: bool = False,
 ) -> History:
     """Trains ``model`` on random windows of ``data`` ``(N,)`` and returns what it measured.
 
@@ -124,48 +120,58 @@ def train(
     every ``eval_every`` steps, and after the last. Each callback gets a ``TrainingState`` after
     every step. Gradients are clipped to a norm of ``grad_clip`` (``math.inf``: never).
 
-    Interrupted (``KeyboardInterrupt``: the stop button, Ctrl-C) it keeps what the model has learnt
-    and returns the history so far. A loss that is not finite raises ``DivergenceError`` with
-    advice; the model keeps its last finite parameters. Data too short: ``ValueError``.
+    Interrupted (the stop button, Ctrl-C) it keeps what the model has learnt, and raises
+    ``TrainingInterrupted``, a ``KeyboardInterrupt``: cells after it are not run with a model that
+    is not ready. With ``return_on_interrupt`` it says so, and returns the history so far. A loss
+    that is not finite raises ``DivergenceError`` with advice; the model keeps its last finite
+    parameters. Data too short: ``ValueError``.
 
     ``workers`` threads share each batch (``parallel.Workers``): the gradients are the same up to
     rounding. By default it is one thread where a step is small, more where that pays
     (``parallel.default_workers``). BLAS works with one thread for each meanwhile.
     """
-    if not isinstance(steps, (int, np.integer)) or steps < 0:
-        raise ValueError(f"steps must be a whole number of at least 0, not {steps!r}")
+    data = _check_model_and_data(model, data)
+    val_data = None if val_data is None else _check_model_and_data(model, val_data)
+    if not hasattr(model, "parameters"):
+        raise ValueError(f"a model to train has parameters(): {model!r:.80} has none")
+    check_int("steps", steps, least=0)
+    if not isinstance(callbacks, (list, tuple)) or not all(map(callable, callbacks)):
+        raise ValueError(f"callbacks must be a list of functions, [show], not {callbacks!r:.80}")
     block_size = model.max_seq_len if block_size is None else block_size
     check_sizes(eval_every=eval_every, batch_size=batch_size, block_size=block_size)
     rng = check_rng(rng)
     optimizer = AdamW(model.parameters()) if optimizer is None else optimizer
-    if not {id(p) for p in optimizer.params} & {id(p) for p in model.parameters()}:
+    if not {id(p) for p in getattr(optimizer, "params", ())} & {id(p) for p in model.parameters()}:
         raise ValueError("the optimizer holds no parameter of this model: make one for it")
-    if not callable(lr):
-        constant = optimizer.lr if lr is None else lr
-        lr = lambda step: constant  # noqa: E731
-    if workers is None:
-        workers = default_workers(model, batch_size * block_size)
+    schedule = lr if callable(lr) else lambda step, own=optimizer.lr: own if lr is None else lr
+    workers = default_workers(model, batch_size * block_size) if workers is None else workers
     history = History()
     first, last = optimizer.num_steps + 1, optimizer.num_steps + steps
 
     def measure(step: int) -> float | None:
-        if val_data is not None:
-            history.val_loss.append(_evaluate(model, val_data, block_size, 256, 32, team))
-            history.val_steps.append(step)
-            return history.val_loss[-1]
+        if val_data is None:
+            return None
+        loss = _evaluate(model, val_data, block_size, 256, 32, team)
+        if not math.isfinite(loss):
+            raise DivergenceError(f"at step {step} the validation loss is {loss:.4g}", optimizer.lr)
+        history.val_steps.append(step)
+        history.val_loss.append(loss)
+        return loss
 
     # Numbers that overflow need no warning from numpy: a loss that is not finite ends the run.
-    with Workers(workers) as team, np.errstate(over="ignore", invalid="ignore"):
+    with Workers(workers) as team, np.errstate(all="ignore"):
         try:
             measure(first - 1)
             for step in range(first, last + 1):
-                optimizer.lr = check_lr(lr(step))
+                optimizer.lr = schedule(step)
+                check_not_negative(lr=optimizer.lr)
                 x, y = get_batch(data, block_size, batch_size, rng)  # (B, T) each
                 optimizer.zero_grad()
                 loss = team.backward(model, x, y)
                 norm = clip_grad_norm(optimizer.params, grad_clip)
                 if not (math.isfinite(loss) and math.isfinite(norm)):
-                    raise DivergenceError(step, loss, norm, optimizer.lr, history)
+                    seen = f"the loss is {loss:.4g} and the gradient's norm {norm:.4g}"
+                    raise DivergenceError(f"at step {step} {seen}", optimizer.lr)
                 optimizer.step()
                 history.steps.append(step)
                 history.train_loss.append(loss)
@@ -175,8 +181,18 @@ def train(
                     callback(state)
                 if state.stopped:
                     break
+        except DivergenceError as error:
+            error.history = history
+            raise
         except KeyboardInterrupt:
-            pass
+            message = (
+                f"training was interrupted after step {optimizer.num_steps} of {last}. The model "
+                "keeps what it has learnt."
+            )
+            if not return_on_interrupt:
+                message += " To run later cells all the same: train(..., return_on_interrupt=True)."
+                raise TrainingInterrupted(message, history) from None
+            print(message)
         finally:
             give_freed_memory_back()
     return history

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from numbers import Real
+import os
+from collections.abc import Callable, Iterable, Sequence
+from numbers import Integral, Real
+from pathlib import Path
 
 import numpy as np
 
 
-class MissingFileError(FileNotFoundError, ValueError):
-    """There is no file at a path that was given."""
+class FileError(OSError, ValueError):
+    """A path that can't be used, with the reason."""
+
+
+class MissingFileError(FileNotFoundError, FileError):
+    """There is no file or folder at a path that was given."""
 
 
 def check_ids(ids: Iterable[int] | np.ndarray, vocab_size: int) -> np.ndarray:
@@ -45,17 +51,39 @@ def check_data(data: Sequence[int] | np.ndarray) -> np.ndarray:
         return array.astype(np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(
-            f"data must be one list of whole numbers, not an array of shape {array.shape} and type "
-            f"{array.dtype}. Turn text into ids with tokenizer.encode(text)."
+            f"data must be one list of whole numbers, not {data!r:.80} of shape {array.shape} and "
+            f"type {array.dtype}. Turn text into ids with tokenizer.encode(text)."
         )
     return array
+
+
+def check_int(name: str, value: int, least: int = 1) -> int:
+    """``value`` itself, a whole number of at least ``least``; ``True`` is none."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r:.80}")
+    return int(value)
 
 
 def check_sizes(**sizes: int) -> None:
     """A ``ValueError`` that names the first of ``sizes`` that is no whole number above 0."""
     for name, size in sizes.items():
-        if not isinstance(size, (int, np.integer)) or size < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, not {size!r}")
+        check_int(name, size)
+
+
+def check_number(name: str, value: float, fits: Callable[[float], bool], expected: str) -> float:
+    """``value`` itself, a real number that ``fits``; NaN never does, since it compares as false."""
+    try:
+        if isinstance(value, Real) and not isinstance(value, bool) and fits(float(value)):
+            return value
+    except OverflowError:
+        pass
+    raise ValueError(f"{name} must be a number {expected}, not {value!r:.80}")
+
+
+def check_not_negative(**values: float) -> None:
+    """A ``ValueError`` that names the first of ``values`` that is no finite number from 0 on."""
+    for name, value in values.items():
+        check_number(name, value, lambda x: 0 <= x < np.inf, "of at least 0")
 
 
 def check_rng(rng: np.random.Generator | None) -> np.random.Generator:
@@ -63,12 +91,30 @@ def check_rng(rng: np.random.Generator | None) -> np.random.Generator:
     if rng is None:
         return np.random.default_rng()
     if not isinstance(rng, np.random.Generator):
-        raise ValueError(f"rng must be a numpy Generator, not {rng!r}: np.random.default_rng(0)")
+        raise ValueError(f"rng must be a numpy Generator, not {rng!r:.60}: default_rng(0)")
     return rng
 
 
-def check_lr(lr: float) -> float:
-    """``lr`` itself, if it is a number of at least 0."""
-    if not (isinstance(lr, Real) and 0 <= lr < np.inf):
-        raise ValueError(f"lr must be a number of at least 0, not {lr!r}")
-    return lr
+def check_dtype(dtype) -> np.dtype:
+    """``dtype`` as numpy's, if it is a float type."""
+    try:
+        if dtype is not None and np.dtype(dtype).kind == "f":
+            return np.dtype(dtype)
+    except TypeError:
+        pass
+    raise ValueError(f"dtype must be a float type, np.float32 or np.float64, not {dtype!r:.80}")
+
+
+def check_path(path: str | os.PathLike) -> Path:
+    """``path`` as a ``Path`` that may be asked for; ``~`` is the home folder."""
+    if not isinstance(path, (str, os.PathLike)) or isinstance(os.fspath(path), bytes):
+        raise FileError(f"path is {path!r:.80}: expected text or a Path, like 'my.txt'")
+    try:
+        found = Path(path).expanduser()
+        os.stat(found)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # what it is asked for is checked where it is used
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FileError(f"{str(path)!r:.200} can't be used as a path: {reason}") from error
+    return found

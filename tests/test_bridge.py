@@ -154,7 +154,7 @@ def bad_bias(model):
 
 
 def bad_shape(model):
-    model.blocks[0].feed_forward.expand.bias.data = np.zeros(7)
+    model.blocks[0].feed_forward.expand.bias = Tensor(np.zeros(7))
 
 
 def bad_dtype(model):

@@ -512,7 +512,9 @@ def test_an_interrupt_in_a_callback_keeps_history_and_parameters():
 
     model, reference = model_of(), model_of()
     optimizer = AdamW(model.parameters())
-    history = train(model, DATA, steps=50, rng=rng(), optimizer=optimizer, callbacks=[interrupt])
+    with pytest.raises(KeyboardInterrupt, match="after step 5 of 50.*keeps") as stop:
+        train(model, DATA, steps=50, rng=rng(), optimizer=optimizer, callbacks=[interrupt])
+    history = stop.value.history
     train(reference, DATA, steps=5, rng=rng())
     assert history.steps == [1, 2, 3, 4, 5] and len(history.train_loss) == 5
     assert same(model, reference)
@@ -533,11 +535,24 @@ class Interrupted(MiniGPT):
         return super().forward(*args, **kwargs)
 
 
+def test_an_interrupted_run_that_goes_on_says_so(capsys):
+    def interrupt(state):
+        if state.step == 5:
+            raise KeyboardInterrupt
+
+    model = model_of()
+    history = train(model, DATA, steps=50, rng=rng(), callbacks=[interrupt],
+                    return_on_interrupt=True)
+    assert history.steps == [1, 2, 3, 4, 5]
+    assert "interrupted after step 5 of 50" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("at", range(1, 9))
 def test_an_interrupt_inside_forward_keeps_history_and_parameters(at):
     """Calls: validation, steps 1-3, validation, steps 4-6; the interrupt may fall on any."""
     model = Interrupted(V, 8, 2, 1, 6, at=at, rng=np.random.default_rng(0))
-    history = train(model, DATA, val_data=DATA[:20], eval_every=3, steps=20, rng=rng())
+    history = train(model, DATA, val_data=DATA[:20], eval_every=3, steps=20, rng=rng(),
+                    return_on_interrupt=True)
     steps = [0, 0, 1, 2, 3, 3, 4, 5][at - 1]
     assert len(history.steps) == len(history.train_loss) == steps
     assert len(history.val_steps) == len(history.val_loss) == (0 if at == 1 else 1 if at < 6 else 2)
@@ -556,7 +571,7 @@ def test_blas_threads_and_error_state_are_given_back():
         raise KeyboardInterrupt
 
     before, state, inside = threads(), np.geterr(), []
-    train(model_of(), DATA, steps=2, callbacks=[interrupt])
+    train(model_of(), DATA, steps=2, callbacks=[interrupt], return_on_interrupt=True)
     assert (threads(), np.geterr()) == (before, state)
     assert set(inside[0][0]) <= {1}
 

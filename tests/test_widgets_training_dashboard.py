@@ -142,7 +142,9 @@ def test_interrupted_it_keeps_what_was_learnt_and_goes_on():
     schedule = cosine_schedule(0.01, 20, warmup_steps=5)
     model, plain = new_model(), new_model()
     dashboard = new_dashboard(model, callbacks=[press_stop], lr=schedule)
-    assert dashboard.run().steps[-1] == 10 and dashboard.status == "stopped"
+    with pytest.raises(KeyboardInterrupt, match="step 10 of 20"):
+        dashboard.run()
+    assert dashboard.history.steps[-1] == 10 and dashboard.status == "stopped"
     assert dashboard.run().steps == list(range(1, 21)) and dashboard.status == "done"
     assert dashboard.history.val_steps == [0, 10, 20]
     assert [step for step, _ in dashboard.samples] == [0, 10, 20]

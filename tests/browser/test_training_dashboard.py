@@ -124,17 +124,17 @@ def train_in_a_cell(page, live):
     page.until(lambda: moves(live, beyond=before))
 
 
-def cell_ended_well(page):
-    assert page.page.evaluate("async () => (await window.ended).content.status") == "ok"
+def cell_ended(page, status="ok"):
+    assert page.page.evaluate("async () => (await window.ended).content.status") == status
 
 
 def test_a_run_in_a_cell_is_ended_by_the_notebooks_stop_button(page, live):
     train_in_a_cell(page, live)
     assert "stop button" in live.get_by_test_id("line").inner_text()
     page.page.evaluate("() => jupyterapp.commands.execute('notebook:interrupt-kernel')")
-    cell_ended_well(page)
+    cell_ended(page, status="error")  # so that Run All stops too
     stopped = page.until(lambda: shows(live, "stopped"))
-    assert page.kernel("history.steps[-1]") == stopped
+    assert page.kernel("dashboard.history.steps[-1]") == stopped
 
 
 def test_a_run_in_a_cell_hears_the_buttons_too(page, live):
@@ -146,7 +146,7 @@ def test_a_run_in_a_cell_hears_the_buttons_too(page, live):
     press(live, "resume")
     page.until(lambda: shows(live, "running"))
     press(live, "stop")
-    cell_ended_well(page)
+    cell_ended(page)
     stopped = page.until(lambda: shows(live, "stopped"))
     assert page.kernel("history.steps[-1]") == stopped
 
