@@ -205,6 +205,9 @@ def test_the_tampering_helper_makes_good_files_when_it_changes_nothing(path):
     {"vocabulary": list("abc")}, {"vocabulary": list("aabcde")}, {"vocabulary": ["ab", *"cdefg"]},
     {"vocabulary": [1, 2, 3, 4, 5, 6]}, {"vocabulary": 6}, {"vocabulary": "no json ["},
     {"vocabulary": []}, {"vocabulary": None}, {"config": None}, {"config": "no json {"},
+    {"config": "[" * 5000 + "]" * 5000}, {"vocabulary": '{"a":' * 5000 + "1" + "}" * 5000},
+    {"config": config(num_heads=True)}, {"config": config(embed_dim=8.0)},
+    {"config": config(num_heads=2.0)}, {"config": "1" * 5000}, {"vocabulary": {"a": 1}},
     {"config": []}, {"config": 5}, {"config": {}}, {"config": config(vocab_size=7)},
     {"config": config(num_heads=3)}, {"config": config(num_heads=0)},
     {"config": config(num_heads="a")},
@@ -243,6 +246,38 @@ def test_a_file_from_the_time_when_the_head_had_a_bias(path):
     tampered(path, change_state=lambda s: s.update({"head.bias": np.zeros(len(CHARS))}))
     with pytest.raises(ValueError, match="model.safetensors.*head had a bias.*Train the model again"):
         load_checkpoint(path)
+
+
+@pytest.mark.parametrize("nested", ["[", '{"a":'])
+def test_a_file_whose_own_header_is_nested_deeply(path, nested):
+    header = (nested * 5000).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(ValueError, match="model.safetensors"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("path", [None, 3, True, b"model", [], "a" * 300, "a" * 5000, "a\0b",
+    "no/" * 2000])
+def test_paths_that_cannot_be(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for use in (load_checkpoint, lambda p: save_checkpoint(p, model_of(), CharTokenizer(CHARS))):
+        with pytest.raises(ValueError, match="path|no file|no folder"):
+            use(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_as_long_as_the_system_takes(tmp_path):
+    path = tmp_path / ("a" * 250)  # the file it is first written to must not be longer
+    save_checkpoint(path, model_of(), CharTokenizer(CHARS))
+    assert_same(load_checkpoint(path)[0], model_of())
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("model, tokenizer", [(None, CharTokenizer(CHARS)), (model_of(), "abc")])
+def test_only_a_model_with_its_tokenizer_is_saved(path, model, tokenizer):
+    with pytest.raises(ValueError, match="MiniGPT and CharTokenizer"):
+        save_checkpoint(path, model, tokenizer)
+    assert list(path.parent.iterdir()) == []
 
 
 def test_what_does_not_exist(tmp_path):
