@@ -12,17 +12,30 @@ from minigpt_helpers.checkpoints import load_checkpoint, save_checkpoint
 from minigpt_helpers.corpora import corpus_entropy_rate, list_corpora, load_corpus, read_text
 from minigpt_helpers.functional import cross_entropy_loss, softmax
 from minigpt_helpers.generation import generate, next_token_probs
-from minigpt_helpers.nn import Embedding, FeedForward, LayerNorm, Linear, MiniGPT, Module
-from minigpt_helpers.nn import SelfAttention, TransformerBlock
+from minigpt_helpers.nn import (
+    Embedding,
+    FeedForward,
+    LayerNorm,
+    Linear,
+    MiniGPT,
+    Module,
+    SelfAttention,
+    TransformerBlock,
+)
 from minigpt_helpers.optim import SGD, AdamW, clip_grad_norm, cosine_schedule
 from minigpt_helpers.pretrained import load_pretrained
-from minigpt_helpers.text import CharTokenizer, bigram_loss, bigram_probs, get_batch
-from minigpt_helpers.text import train_val_split
+from minigpt_helpers.text import (
+    CharTokenizer,
+    bigram_loss,
+    bigram_probs,
+    get_batch,
+    train_val_split,
+)
 from minigpt_helpers.training import DivergenceError, History, evaluate, train
 
 __version__ = "1.0.0"
 
-__all__ = [  # fmt: skip
+__all__ = [
     "SGD", "AdamW", "CharTokenizer", "DivergenceError", "Embedding", "FeedForward", "History",
     "LayerNorm", "Linear", "MiniGPT", "Module", "SelfAttention", "Tensor", "TransformerBlock",
     "bigram_loss", "bigram_probs", "clip_grad_norm", "corpus_entropy_rate", "cosine_schedule",

@@ -9,7 +9,7 @@ After micrograd (Andrej Karpathy, 2020), with arrays in place of single numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partialmethod
 from numbers import Real
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from minigpt_helpers.graph import Node, float_array, no_grad
+from minigpt_helpers.validation import check_list, check_number
 
 __all__ = ["Tensor", "no_grad", "stack"]
 
@@ -111,8 +112,7 @@ class Tensor(Node):
         return _binary(self, other, np.divide, "/", lambda g, a, b: (g / b, -g * a / b / b))
 
     def __pow__(self, exponent: float) -> Tensor:
-        if not isinstance(exponent, Real):
-            raise ValueError(f"a tensor's exponent is a plain number, not {exponent!r:.60}")
+        check_number("a tensor's exponent", exponent, np.isfinite, "that is finite")
         exponent = float(exponent)
         if np.any(self.data < 0) and exponent % 1 or np.any(self.data == 0) and exponent < 0:
             raise ValueError(f"{np.min(self.data)} ** {exponent} is not a real number")
@@ -176,7 +176,7 @@ class Tensor(Node):
     def _axes(self, axis: int | tuple | None) -> tuple[int, ...]:
         try:
             return normalize_axis_tuple(range(self.ndim) if axis is None else axis, self.ndim)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ValueError(f"axis {axis!r:.60} does not fit the shape {self.shape}") from None
 
     def sum(self, axis: int | tuple | None = None, keepdims: bool = False) -> Tensor:
@@ -232,11 +232,9 @@ def stack(tensors: Sequence) -> Tensor:
 
     Nested lists of tensors are stacked from the inside out.
     """
-    if not isinstance(tensors, Iterable):
-        raise ValueError(f"stack joins a list of tensors, not {tensors!r:.80}")
     parts = tuple(
         t if isinstance(t, Tensor) else stack(t) if isinstance(t, (list, tuple)) else Tensor(t)
-        for t in tensors
+        for t in check_list("a list of tensors to stack", tensors)
     )
     return Tensor.from_op(np.stack([part.data for part in parts]), parts, tuple)
 

@@ -13,7 +13,7 @@ from minigpt_helpers.autograd import no_grad
 from minigpt_helpers.functional import cross_entropy_loss
 from minigpt_helpers.optim import AdamW
 from minigpt_helpers.text import get_batch
-from minigpt_helpers.validation import check_rng
+from minigpt_helpers.validation import check_data, check_rng
 
 
 @dataclass
@@ -34,7 +34,9 @@ def run_checklist(
     Works on a copy: the model itself is not changed. A model that raises an error on the way
     gets a failed line with that error, and the other lines are still tried.
     """
-    rng = check_rng(rng)
+    rng, data = check_rng(rng), check_data(data)
+    if not hasattr(model, "max_seq_len") or not hasattr(model, "vocab_size"):
+        raise ValueError(f"the model needs max_seq_len and vocab_size: {model!r:.80} has none")
     block_size = min(model.max_seq_len, max(2, len(data) - 1))  # of one token the mask hides none
     x, y = get_batch(data, block_size, 4, rng)  # (4, T) each
     findings = []
@@ -42,7 +44,7 @@ def run_checklist(
         try:
             with np.errstate(all="ignore"):  # what overflows is found, not warned of
                 passed, saw = examine(copy.deepcopy(model), x, y)
-        except Exception as error:  # noqa: BLE001 - a patient may be ill in any way
+        except Exception as error:
             passed, saw = False, f"{type(error).__name__}: {error}"
         findings.append(Finding(name, bool(passed), saw, advice))
         print(f"[{'ok' if passed else 'look'}] {name}: {saw}")

@@ -66,7 +66,7 @@ def load_checkpoint(path: str | os.PathLike) -> tuple[MiniGPT, CharTokenizer]:
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, TypeError, ValueError, KeyError) as error:
         raise ValueError(
             f"{str(path)!r} is not a whole safetensors file ({error}). It was cut short, or it is "

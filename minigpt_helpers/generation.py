@@ -7,8 +7,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from minigpt_helpers.autograd import no_grad
-from minigpt_helpers.validation import check_ids, check_int, check_not_negative, check_number
-from minigpt_helpers.validation import check_rng
+from minigpt_helpers.validation import (
+    check_ids,
+    check_int,
+    check_not_negative,
+    check_number,
+    check_rng,
+)
 
 
 @np.errstate(under="ignore")  # a probability that is too small becomes 0
@@ -29,7 +34,7 @@ def next_token_probs(
     _check_sampling(temperature, top_k, top_p)
     try:
         logits = np.asarray(logits, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"the logits must be one row of numbers, not {logits!r:.80}") from error
     if logits.ndim != 1 or not logits.size or not np.isfinite(logits.max()):
         raise ValueError(f"the logits must be one row of finite numbers, not {logits!r:.80}")

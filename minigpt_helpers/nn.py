@@ -11,10 +11,22 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from minigpt_helpers.autograd import Tensor, no_grad
-from minigpt_helpers.functional import attention, attention_scores, attention_weights
-from minigpt_helpers.functional import embedding, gelu, layer_norm, linear
-from minigpt_helpers.validation import check_dtype, check_ids, check_not_negative, check_rng
-from minigpt_helpers.validation import check_sizes
+from minigpt_helpers.functional import (
+    attention,
+    attention_scores,
+    attention_weights,
+    embedding,
+    gelu,
+    layer_norm,
+    linear,
+)
+from minigpt_helpers.validation import (
+    check_dtype,
+    check_ids,
+    check_not_negative,
+    check_rng,
+    check_sizes,
+)
 
 
 class Module:

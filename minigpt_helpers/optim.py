@@ -9,7 +9,7 @@ import numpy as np
 
 from minigpt_helpers.autograd import Tensor
 from minigpt_helpers.machine import keep_freed_memory
-from minigpt_helpers.validation import check_int, check_not_negative, check_number
+from minigpt_helpers.validation import check_int, check_list, check_not_negative, check_number
 
 
 class DivergenceError(ValueError):
@@ -27,10 +27,10 @@ class DivergenceError(ValueError):
 
 def _tensors(params: Iterable[Tensor]) -> list[Tensor]:
     """``params`` as a list that holds each tensor once, however often the model uses it."""
-    listed = isinstance(params, Iterable) and not isinstance(params, Tensor)
-    found = list(params) if listed else []
+    expected = "a list of parameters, model.parameters()"
+    found = [] if isinstance(params, Tensor) else check_list(expected, params)
     if not found or not all(isinstance(p, Tensor) for p in found):
-        raise ValueError(f"expected a list of parameters, model.parameters(), not {params!r:.80}")
+        raise ValueError(f"expected {expected}, not {params!r:.80}")
     return list({id(p): p for p in found}.values())
 
 BLOCK = 2**16  # parameters changed at a time: they stay in the processor's cache meanwhile
@@ -47,7 +47,7 @@ class Optimizer:
         check_not_negative(lr=lr)
         self.params = _tensors(params)
         dtypes = {p.dtype for p in self.params}
-        if len(dtypes) > 1 or np.float16 in dtypes:  # float16 overflows after a step or two
+        if len(dtypes) > 1 or np.dtype(np.float16) in dtypes:  # it overflows in a step or two
             names = " and ".join(sorted(str(dtype) for dtype in dtypes))
             raise ValueError(f"all parameters must be float32, or all float64, not {names}")
         keep_freed_memory()

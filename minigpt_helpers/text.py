@@ -10,7 +10,14 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from minigpt_helpers.validation import check_data, check_ids, check_number, check_rng, check_sizes
+from minigpt_helpers.validation import (
+    check_data,
+    check_ids,
+    check_list,
+    check_number,
+    check_rng,
+    check_sizes,
+)
 
 
 class CharTokenizer:
@@ -20,9 +27,7 @@ class CharTokenizer:
     """
 
     def __init__(self, chars: Iterable[str]):
-        if not isinstance(chars, Iterable):
-            raise ValueError(f"a vocabulary is a list of characters, not {chars!r:.80}")
-        self.chars = list(chars)
+        self.chars = check_list("the characters of a vocabulary", chars)
         if not self.chars:
             raise ValueError("a vocabulary needs at least one character, but the text is empty")
         self.char_to_idx: dict[str, int] = {}
@@ -110,7 +115,7 @@ def get_batch(
     Row by row ``x = data[i : i + T]`` and ``y = data[i + 1 : i + T + 1]``, with every start
     ``0 <= i <= N - T - 1`` equally likely: the target at each position is the next token.
     """
-    check_sizes(block_size=block_size, batch_size=batch_size)
+    block_size, batch_size = check_sizes(block_size=block_size, batch_size=batch_size)
     data = data if isinstance(data, list) else check_data(data)
     if len(data) < block_size + 1:
         raise ValueError(

@@ -14,8 +14,13 @@ from minigpt_helpers.machine import give_freed_memory_back
 from minigpt_helpers.optim import AdamW, DivergenceError, Optimizer, clip_grad_norm
 from minigpt_helpers.parallel import Workers, default_workers
 from minigpt_helpers.text import get_batch
-from minigpt_helpers.validation import check_data, check_ids, check_int, check_not_negative
-from minigpt_helpers.validation import check_rng, check_sizes
+from minigpt_helpers.validation import (
+    check_int,
+    check_model_and_data,
+    check_not_negative,
+    check_rng,
+    check_sizes,
+)
 
 
 def evaluate(
@@ -28,8 +33,10 @@ def evaluate(
     ``max_windows``, that many of them, evenly spread. ``workers`` threads share the batches, with
     the same result; by default as many as ``train`` would use.
     """
-    check_sizes(block_size=block_size, max_windows=max_windows, batch_size=batch_size)
-    data = _check_model_and_data(model, data)
+    block_size, max_windows, batch_size = check_sizes(
+        block_size=block_size, max_windows=max_windows, batch_size=batch_size
+    )
+    data = check_model_and_data(model, data)
     workers = default_workers(model, batch_size * block_size) if workers is None else workers
     with Workers(workers) as team:
         return _evaluate(model, data, block_size, max_windows, batch_size, team)
@@ -50,13 +57,6 @@ def _evaluate(model, data, block_size, max_windows, batch_size, team: Workers) -
         return loss.item() * len(batch)
 
     return sum(team.map(total, range(0, len(starts), batch_size))) / len(starts)
-
-
-def _check_model_and_data(model, data: Sequence[int] | np.ndarray) -> np.ndarray:
-    if not callable(model):
-        raise ValueError(f"the model must be one like MiniGPT(...), not {model!r:.80}")
-    data = check_data(data)
-    return check_ids(data, model.vocab_size) if hasattr(model, "vocab_size") else data
 
 
 @dataclass
@@ -130,15 +130,17 @@ def train(
     rounding. By default it is one thread where a step is small, more where that pays
     (``parallel.default_workers``). BLAS works with one thread for each meanwhile.
     """
-    data = _check_model_and_data(model, data)
-    val_data = None if val_data is None else _check_model_and_data(model, val_data)
+    data = check_model_and_data(model, data)
+    val_data = None if val_data is None else check_model_and_data(model, val_data)
     if not hasattr(model, "parameters"):
         raise ValueError(f"a model to train has parameters(): {model!r:.80} has none")
-    check_int("steps", steps, least=0)
+    steps = check_int("steps", steps, least=0)
     if not isinstance(callbacks, (list, tuple)) or not all(map(callable, callbacks)):
         raise ValueError(f"callbacks must be a list of functions, [show], not {callbacks!r:.80}")
     block_size = model.max_seq_len if block_size is None else block_size
-    check_sizes(eval_every=eval_every, batch_size=batch_size, block_size=block_size)
+    block_size, batch_size, eval_every = check_sizes(
+        block_size=block_size, batch_size=batch_size, eval_every=eval_every
+    )
     rng = check_rng(rng)
     optimizer = AdamW(model.parameters()) if optimizer is None else optimizer
     if not {id(p) for p in getattr(optimizer, "params", ())} & {id(p) for p in model.parameters()}:

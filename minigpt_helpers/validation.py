@@ -57,17 +57,32 @@ def check_data(data: Sequence[int] | np.ndarray) -> np.ndarray:
     return array
 
 
+def check_model_and_data(model, data: Sequence[int] | np.ndarray) -> np.ndarray:
+    """``data`` as an integer array of ids that ``model`` knows."""
+    if not callable(model) or isinstance(model, type):
+        raise ValueError(f"the model must be one like MiniGPT(...), not {model!r:.80}")
+    data = check_data(data)
+    return check_ids(data, model.vocab_size) if hasattr(model, "vocab_size") else data
+
+
 def check_int(name: str, value: int, least: int = 1) -> int:
-    """``value`` itself, a whole number of at least ``least``; ``True`` is none."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+    """``value`` itself, a whole number from ``least`` on that an array can have; not ``True``."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or not least <= value < 2**63:
         raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r:.80}")
     return int(value)
 
 
-def check_sizes(**sizes: int) -> None:
-    """A ``ValueError`` that names the first of ``sizes`` that is no whole number above 0."""
-    for name, size in sizes.items():
-        check_int(name, size)
+def check_sizes(**sizes: int) -> list[int]:
+    """``sizes``, or a ``ValueError`` that names the first that is no whole number above 0."""
+    return [check_int(name, size) for name, size in sizes.items()]
+
+
+def check_list(expected: str, value: Iterable) -> list:
+    """The entries of ``value``; where it has none, a ``ValueError`` that says what is expected."""
+    try:
+        return list(value)
+    except TypeError:
+        raise ValueError(f"expected {expected}, not {value!r:.80}") from None
 
 
 def check_number(name: str, value: float, fits: Callable[[float], bool], expected: str) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from minigpt_helpers import CharTokenizer, MiniGPT, train
+from minigpt_helpers import CharTokenizer, MiniGPT, Tensor, train
 from minigpt_helpers.bridge import export_gpt2, import_gpt2, parameter_names, shapes
 
 pytestmark = pytest.mark.filterwarnings("error")

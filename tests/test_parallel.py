@@ -223,7 +223,7 @@ def test_an_interrupted_run_keeps_what_was_learnt():
         if state.step == 3:
             raise KeyboardInterrupt
 
-    history = train(model_of(), DATA, steps=9, workers=2, callbacks=[stop])
+    history = train(model_of(), DATA, steps=9, workers=2, callbacks=[stop], return_on_interrupt=True)
     assert history.steps == [1, 2, 3]
 
 

@@ -127,7 +127,6 @@ CALLS = {
     "corpus_entropy_rate": (mg.corpus_entropy_rate, {"name": "weather"}),
     "run_checklist": (mg.run_checklist, {"model": model_of(), "data": DATA, "rng": None}),
 }
-ENDLESS = {"steps", "max_new_tokens"}  # of these any number is right: a huge one takes for ever
 
 
 @pytest.mark.parametrize("function, parameter", [
@@ -138,15 +137,15 @@ def test_every_argument_works_or_is_refused(function, parameter, tmp_path, monke
     call, good = CALLS[function]
     wrong = []
     for name, value in ZOO.items():
-        if parameter in ENDLESS and name.startswith("10**"):
-            continue
+        if parameter == "lr" and callable(value):
+            continue  # a schedule: its errors are its own
         arguments = good | {parameter: copy.copy(value)}
         try:
             with np.errstate(all="ignore"):
                 call(**arguments)
         except ValueError as error:
             assert str(error).strip(), f"{name}: an error without a word"
-        except Exception as error:  # noqa: BLE001 - that is what this looks for
+        except Exception as error:
             wrong.append(f"{name}: {type(error).__name__}: {error}"[:200])
     assert wrong == []
 
@@ -171,7 +170,7 @@ def test_a_module_assigned_twice_counts_once():
     assert names == ["a.weight", "a.bias", "more.c.1.0.weight", "more.c.1.0.bias", "more.scale"]
     assert model.num_parameters() == 6 + 4 + 1 and list(model.state_dict()) == names
     model.load_state_dict(model.state_dict())
-    assert [name for name, _ in model.named_parameters("here.")][0] == "here.a.weight"
+    assert next(name for name, _ in model.named_parameters("here.")) == "here.a.weight"
     copied = copy.deepcopy(model)
     assert copied.b is copied.a and len(copied.parameters()) == len(names)
 
@@ -227,12 +226,18 @@ def test_parameters_of_two_types_are_refused():
         AdamW([Tensor(np.ones(2, np.float32)), Tensor(np.ones(2))])
 
 
+def test_float16_is_not_trained_in():
+    """It overflows after a step or two, and the learning rate would get the blame."""
+    for make in (SGD, AdamW):
+        with pytest.raises(ValueError, match="float32.*float64.*not float16"):
+            make(model_of(np.float16).parameters())
+
+
 @pytest.mark.parametrize("make", [
-    lambda: model_of(np.float16), lambda: Linear(2, 2, dtype="float16"),
-    lambda: LayerNorm(2, dtype=np.float16), lambda: SGD([Tensor(np.float16(1.0))]),
     lambda: Embedding(2, 2, dtype=int), lambda: LayerNorm(2, dtype="no type"),
+    lambda: MiniGPT(2, 2, 1, 1, 2, dtype=None),
 ])
-def test_a_type_that_cannot_be_trained_is_refused_at_once(make):
+def test_a_type_that_is_no_float_type(make):
     with pytest.raises(ValueError, match="dtype.*float32 or np.float64"):
         make()
 
@@ -250,11 +255,11 @@ def test_settings_of_adamw(options):
 # Divergence
 
 
-@pytest.mark.parametrize("make, lr", [(SGD, 1e306), (AdamW, 1.5e308)])
-def test_after_divergence_the_last_finite_parameters_are_kept(make, lr):
+@pytest.mark.parametrize("make", [SGD, AdamW])
+def test_after_divergence_the_last_finite_parameters_are_kept(make):
     """The loss of a step may be finite, and the parameters after it no longer."""
-    model, start = model_of(), model_of()
-    optimizer = make(model.parameters(), lr=lr)
+    model, start = model_of(np.float32), model_of(np.float32)
+    optimizer = make(model.parameters(), lr=1e40)  # more than any float32
     with pytest.raises(DivergenceError, match="step 1 moves a parameter to infinity") as error:
         train(model, DATA * 0 + 1, steps=9, optimizer=optimizer, grad_clip=1e9, batch_size=64)
     assert same(model, start)
@@ -279,7 +284,6 @@ def test_a_validation_loss_that_is_not_finite():
     data = DATA[DATA != 5]
     with pytest.raises(DivergenceError, match="step 0 the validation loss is nan"):
         train(model, data, val_data=DATA, steps=3)
-    train(model, data, val_data=data, steps=3)
 
 
 # Before the first step
