@@ -354,7 +354,8 @@ def expect_same(
 
 def inputs_in_words(fn: Callable, args: tuple, skipped: int = 0) -> list[str]:
     names = list(inspect.signature(fn).parameters)[skipped:]
-    return [f"{name} = {show(arg)}" for name, arg in zip(names, args)]
+    return [f"{name} = {show(arg)}" for name, arg in zip(names, args)
+            if not callable(arg)]
 
 
 def mentions(error: BaseException, word: object) -> bool:

@@ -151,10 +151,16 @@ def _try_all(this: Exercise, case: Cases, student: Callable) -> None:
     named = [(name, inputs) for name, *inputs in this.cases(case.rng)]
     for name, calls in itertools.groupby(named, key=lambda pair: pair[0]):
         with case(name):
+            failures = []
             for _, inputs in list(calls):
                 inputs = tuple(inputs)
                 tries.append(one := Try(inputs, outcome(this, this.reference, inputs)))
-                _try(this, one, student)
+                try:
+                    _try(this, one, student)
+                except Exception as error:
+                    failures.append(error)  # the others say more of the cause
+            if failures:
+                raise failures[0]
     if any(not one.held for one in tries) and not all(miss.not_done for miss in case.missed):
         case.clock.start(PATIENCE + 1)
         try:

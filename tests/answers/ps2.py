@@ -1,4 +1,4 @@
-"""Problem set 2: right solutions of every style pass, wrong ones are refused with a hint."""
+"""Answers to problem set 2."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import graphlib
 import math
 
 import numpy as np
-import pytest
 
-from minigpt_helpers import Tensor, checks, cross_entropy_loss
+from minigpt_helpers import Tensor, cross_entropy_loss
 
-SEEDS = [0, 1, 2, 3, 4, 20817]
 
 
 # ---- right solutions: paper, maximum, measured gradients ----
@@ -234,44 +232,37 @@ def nodes_in_words(N, K, M):
 
 
 RIGHT = [
-    (checks.ps2_paper_gradients, (paper,)),
-    (checks.ps2_paper_gradients, (paper_by_tensors,)),
-    (checks.ps2_paper_gradients, (lambda a, b: np.array([2 * a * (b + 1) ** 2,
+    ("ps2_paper_gradients", (paper,)),
+    ("ps2_paper_gradients", (paper_by_tensors,)),
+    ("ps2_paper_gradients", (lambda a, b: np.array([2 * a * (b + 1) ** 2,
                                                          2 * a * a * (b + 1) + 1]),)),
-    (checks.ps2_maximum_node, (maximum_from_op,)),
-    (checks.ps2_maximum_node, (maximum_masked,)),
-    (checks.ps2_maximum_node, (lambda x, y: (x + y + ((x - y) ** 2) ** 0.5) * 0.5,)),
-    (checks.ps2_maximum_node, (lambda x, y: x + (y - x).relu(),)),
-    (checks.ps2_numerical_gradient, (gradient_by_index,)),
-    (checks.ps2_numerical_gradient, (gradient_by_unit_steps,)),
-    (checks.ps2_numerical_gradient, (gradient_flat_copy,)),
-    (checks.ps2_mended_backward, (Value, backward_depth_first,)),
-    (checks.ps2_mended_backward, (Value, backward_counting_uses,)),
-    (checks.ps2_mended_backward, (Value, backward_by_depth,)),
-    (checks.ps2_mended_backward, (Value, backward_by_library,)),
-    (checks.ps2_fools_nudging, (lambda v: v.relu(), 0.0)),
-    (checks.ps2_fools_nudging, (lambda v: (v * v) ** 0.5 + v * 0.1, 3e-6)),
-    (checks.ps2_fools_nudging, (lambda v: v * v + 1e12, 1)),
-    (checks.ps2_fools_nudging, (lambda v: v * v * v + 1e14, 3)),
-    (checks.ps2_fools_nudging, (lambda v: (v * 1e6).tanh(), np.float64(0))),
-    (checks.ps2_fools_nudging, (lambda v: (v - 2).relu() * 3, 2.000001)),
-    (checks.ps2_fools_nudging, (lambda v: v * 0.01 + 1e10, 0.5)),
-    (checks.ps2_fools_nudging, (lambda v: v**0.5, 1.01e-5)),
-    (checks.ps2_fools_nudging, (lambda v: v.reshape(1).max() - v.relu() * 2, -0.0)),
-    (checks.ps2_learn_bigram, (learn,)),
-    (checks.ps2_learn_bigram, (learn_by_hand,)),
-    (checks.ps2_learn_bigram, (learn_one_hot,)),
-    (checks.ps2_count_nodes, (nodes,)),
-    (checks.ps2_count_nodes, (nodes_in_words,)),
-    (checks.ps2_count_nodes, (lambda N, K, M: float(nodes(N, K, M)),)),
+    ("ps2_maximum_node", (maximum_from_op,)),
+    ("ps2_maximum_node", (maximum_masked,)),
+    ("ps2_maximum_node", (lambda x, y: (x + y + ((x - y) ** 2) ** 0.5) * 0.5,)),
+    ("ps2_maximum_node", (lambda x, y: x + (y - x).relu(),)),
+    ("ps2_numerical_gradient", (gradient_by_index,)),
+    ("ps2_numerical_gradient", (gradient_by_unit_steps,)),
+    ("ps2_numerical_gradient", (gradient_flat_copy,)),
+    ("ps2_mended_backward", (Value, backward_depth_first,)),
+    ("ps2_mended_backward", (Value, backward_counting_uses,)),
+    ("ps2_mended_backward", (Value, backward_by_depth,)),
+    ("ps2_mended_backward", (Value, backward_by_library,)),
+    ("ps2_fools_nudging", (lambda v: v.relu(), 0.0)),
+    ("ps2_fools_nudging", (lambda v: (v * v) ** 0.5 + v * 0.1, 3e-6)),
+    ("ps2_fools_nudging", (lambda v: v * v + 1e12, 1)),
+    ("ps2_fools_nudging", (lambda v: v * v * v + 1e14, 3)),
+    ("ps2_fools_nudging", (lambda v: (v * 1e6).tanh(), np.float64(0))),
+    ("ps2_fools_nudging", (lambda v: (v - 2).relu() * 3, 2.000001)),
+    ("ps2_fools_nudging", (lambda v: v * 0.01 + 1e10, 0.5)),
+    ("ps2_fools_nudging", (lambda v: v**0.5, 1.01e-5)),
+    ("ps2_fools_nudging", (lambda v: v.reshape(1).max() - v.relu() * 2, -0.0)),
+    ("ps2_learn_bigram", (learn,)),
+    ("ps2_learn_bigram", (learn_by_hand,)),
+    ("ps2_learn_bigram", (learn_one_hot,)),
+    ("ps2_count_nodes", (nodes,)),
+    ("ps2_count_nodes", (nodes_in_words,)),
+    ("ps2_count_nodes", (lambda N, K, M: float(nodes(N, K, M)),)),
 ]
-
-
-@pytest.mark.parametrize(("check", "solution"), RIGHT)
-def test_right_solutions_pass_with_every_seed(check, solution):
-    for seed in SEEDS:
-        result = check(*solution, seed=seed)
-        assert result.passed and result.score == 1, result.message
 
 
 # ---- wrong ones, each with a word of the hint that fits ----
@@ -416,114 +407,59 @@ def learn_zero_too_late(ids, vocab_size):
 
 
 WRONG = [
-    (checks.ps2_numerical_gradient, (gradient_to_one_side,), "Nearly"),
-    (checks.ps2_fools_nudging, (lambda v: Tensor(np.sin(v.data * 1e6)) + v * 0.0, 1.0),
+    ("ps2_numerical_gradient", (gradient_to_one_side,), "error below 1 part"),
+    ("ps2_fools_nudging", (lambda v: Tensor(np.sin(v.data * 1e6)) + v * 0.0, 1.0),
      "operations of v"),
-    (checks.ps2_paper_gradients, (lambda a, b: paper(a, b)[::-1],), "changed places"),
-    (checks.ps2_paper_gradients, (lambda a, b: (2 * (a * b + a) * b, paper(a, b)[1]),), "twice"),
-    (checks.ps2_paper_gradients, (lambda a, b: (paper(a, b)[0], paper(a, b)[1] - 1),), "once more"),
-    (checks.ps2_paper_gradients, (lambda a, b: ((a * b + a) * (b + 1), (a * b + a) * a + 1),),
-     "s is used twice"),
-    (checks.ps2_paper_gradients, (lambda a, b: (b + 1, a + 1),), "local slopes"),
-    (checks.ps2_paper_gradients, (lambda a, b: (64.0, 33.0),), "expected"),
-    (checks.ps2_paper_gradients, (lambda a, b: 2 * (a * b + a),), "two numbers"),
-    (checks.ps2_maximum_node, (maximum_with(whole_rule),), "Both sides get"),
-    (checks.ps2_maximum_node, (maximum_with(lambda g, m, x, y: (
+    ("ps2_maximum_node", (maximum_with(whole_rule),), "Both sides get"),
+    ("ps2_maximum_node", (maximum_with(lambda g, m, x, y: (
         fit(g * ~m, x.shape), fit(g * m, y.shape))),), "smaller number"),
-    (checks.ps2_maximum_node, (maximum_with(lambda g, m, x, y: (g * m, g * ~m)),),
+    ("ps2_maximum_node", (maximum_with(lambda g, m, x, y: (g * m, g * ~m)),),
      "shape of its parent"),
-    (checks.ps2_maximum_node, (maximum_with(lambda g, m, x, y: (
+    ("ps2_maximum_node", (maximum_with(lambda g, m, x, y: (
         fit(m * 1.0, x.shape), fit(~m * 1.0, y.shape))),), "gradient that arrives"),
-    (checks.ps2_maximum_node, (maximum_with(lambda g, m, x, y: (
+    ("ps2_maximum_node", (maximum_with(lambda g, m, x, y: (
         fit(g * m * x.data, x.shape), fit(g * ~m * y.data, y.shape))),), "larger number is 1"),
-    (checks.ps2_maximum_node, (maximum_with(lambda g, m, x, y: (
+    ("ps2_maximum_node", (maximum_with(lambda g, m, x, y: (
         fit(g / 2, x.shape), fit(g / 2, y.shape))),), "Half to each"),
-    (checks.ps2_maximum_node, (maximum_with(whole_rule, np.minimum),), "the smaller one"),
-    (checks.ps2_maximum_node, (maximum_of_one_parent,), "among the parents"),
-    (checks.ps2_maximum_node, (maximum_with(changing_rule),), "grad *= mask"),
-    (checks.ps2_maximum_node, (smooth_maximum,), "expected"),
-    (checks.ps2_maximum_node, (lambda x, y: x if x.data.sum() > y.data.sum() else y,), "expected"),
-    (checks.ps2_maximum_node, (lambda x, y: x.relu() + y.relu(),), "expected"),
-    (checks.ps2_maximum_node, (lambda x, y: np.maximum(x.data, y.data),), "no Tensor"),
-    (checks.ps2_maximum_node, (lambda x, y: Tensor(np.maximum(x.data, y.data)),), "among the par"),
-    (checks.ps2_numerical_gradient, (lambda f, x: gradient_by_index(f, x) * 2,), "divide by 2"),
-    (checks.ps2_numerical_gradient, (lambda f, x: -gradient_by_index(f, x),), "sign"),
-    (checks.ps2_numerical_gradient, (gradient_all_at_once,), "at once"),
-    (checks.ps2_numerical_gradient, (gradient_whole_numbers,), "whole numbers a small step"),
-    (checks.ps2_numerical_gradient, (gradient_in_place,), "changes its input"),
-    (checks.ps2_numerical_gradient, (gradient_flattened,), "whole array"),
-    (checks.ps2_numerical_gradient, (gradient_rows_only,), "not yet"),
-    (checks.ps2_numerical_gradient, (lambda f, x: gradient_by_index(f, x, h=0.1),), "too large"),
-    (checks.ps2_numerical_gradient, (lambda f, x: gradient_by_index(f, x, h=1e-13),), "expected"),
-    (checks.ps2_numerical_gradient, (lambda f, x: gradient_by_index(f, x).ravel(),), "shape"),
-    (checks.ps2_mended_backward, (Value, walk(False, True, True),), "overwrites"),
-    (checks.ps2_mended_backward, (Value, walk(True, True, False),), "order is wrong"),
-    (checks.ps2_mended_backward, (Value, walk(True, True, True),), "order is wrong"),
-    (checks.ps2_mended_backward, (Value, backward_overwriting,), "overwrites"),
-    (checks.ps2_mended_backward, (Value, backward_recursive,), "a list of your own"),
-    (checks.ps2_fools_nudging, (lambda v: v * v, 3.0), "agree"),
-    (checks.ps2_fools_nudging, (lambda v: v.relu(), 1.0), "agree"),
-    (checks.ps2_fools_nudging, (lambda v: v**3, 0.0), "by more than 0.001"),
-    (checks.ps2_fools_nudging, (lambda v: v * 0 + 1, 1.0), "agree"),
-    (checks.ps2_fools_nudging, (lambda v: Tensor(v.data ** 2) + v * 0, 0.3), "backward() that is"),
-    (checks.ps2_fools_nudging, (lambda v: Tensor(abs(v.data)), 0.5), "backward() that is"),
-    (checks.ps2_fools_nudging, (lambda v: v.data, 0.3), "a Tensor of one number"),
-    (checks.ps2_fools_nudging, (abs, 0.0), "not yet"),
-    (checks.ps2_fools_nudging, (3.0, lambda v: v), "should be a function"),
-    (checks.ps2_fools_nudging, (lambda v: v + np.random.random(), 1.0), "depend on v alone"),
-    (checks.ps2_learn_bigram, (lambda i, V: learn(i, V, sign=1.0, lr=0.5, steps=60),), "uphill"),
-    (checks.ps2_learn_bigram, (lambda i, V: learn(i, V, steps=5, lr=0.5),), "More or longer"),
-    (checks.ps2_learn_bigram, (lambda i, V: learn(i, V, shift=0, lr=9.0, steps=120),), "shifted"),
-    (checks.ps2_learn_bigram, (learn_probs,), "Return the logits"),
-    (checks.ps2_learn_bigram, (learn_unigram,), "rows are the same"),
-    (checks.ps2_learn_bigram, (learn_zero_too_late,), "hardly moved"),
-    (checks.ps2_learn_bigram, (lambda i, V: learn(i, V).data.T,), "on its side"),
-    (checks.ps2_learn_bigram, (lambda i, V: learn(i, V, steps=1).data.ravel(),), "the shape of"),
-    (checks.ps2_count_nodes, (lambda N, K, M: nodes(N, K, M) - N * K - K * M,), "Values, too"),
-    (checks.ps2_count_nodes, (lambda N, K, M: nodes(N, K, M) + N * M + 1,), "K - 1 sums"),
-    (checks.ps2_count_nodes, (lambda N, K, M: N * K * M,), "What else"),
-    (checks.ps2_count_nodes, (lambda N, K, M: nodes(N, K, M) - N * M,), "its tanh"),
-    (checks.ps2_count_nodes, (lambda N, K, M: 36_865,), "draw the graph"),
-    (checks.ps2_count_nodes, (lambda N, K, M: 5,), "count for arrays"),
+    ("ps2_maximum_node", (maximum_with(whole_rule, np.minimum),), "the smaller one"),
+    ("ps2_maximum_node", (maximum_of_one_parent,), "among the parents"),
+    ("ps2_maximum_node", (maximum_with(changing_rule),), "grad *= mask"),
+    ("ps2_maximum_node", (smooth_maximum,), "expected"),
+    ("ps2_maximum_node", (lambda x, y: x if x.data.sum() > y.data.sum() else y,), "expected"),
+    ("ps2_maximum_node", (lambda x, y: x.relu() + y.relu(),), "expected"),
+    ("ps2_maximum_node", (lambda x, y: np.maximum(x.data, y.data),), "expected a Tensor"),
+    ("ps2_maximum_node", (lambda x, y: Tensor(np.maximum(x.data, y.data)),), "among the par"),
+    ("ps2_numerical_gradient", (lambda f, x: gradient_by_index(f, x) * 2,), "divide by 2"),
+    ("ps2_numerical_gradient", (lambda f, x: -gradient_by_index(f, x),), "sign"),
+    ("ps2_numerical_gradient", (gradient_all_at_once,), "at once"),
+    ("ps2_numerical_gradient", (gradient_whole_numbers,), "whole numbers a small step"),
+    ("ps2_numerical_gradient", (gradient_in_place,), "changes its input"),
+    ("ps2_numerical_gradient", (gradient_flattened,), "whole array"),
+    ("ps2_numerical_gradient", (gradient_rows_only,), "not yet"),
+    ("ps2_numerical_gradient", (lambda f, x: gradient_by_index(f, x, h=0.1),), "too large"),
+    ("ps2_numerical_gradient", (lambda f, x: gradient_by_index(f, x, h=1e-13),), "expected"),
+    ("ps2_numerical_gradient", (lambda f, x: gradient_by_index(f, x).ravel(),), "shape"),
+    ("ps2_mended_backward", (Value, walk(False, True, True),), "overwrites"),
+    ("ps2_mended_backward", (Value, walk(True, True, False),), "order is wrong"),
+    ("ps2_mended_backward", (Value, walk(True, True, True),), "order is wrong"),
+    ("ps2_mended_backward", (Value, backward_overwriting,), "overwrites"),
+    ("ps2_mended_backward", (Value, backward_recursive,), "your own list"),
+    ("ps2_fools_nudging", (lambda v: v * v, 3.0), "agree"),
+    ("ps2_fools_nudging", (lambda v: v.relu(), 1.0), "agree"),
+    ("ps2_fools_nudging", (lambda v: v**3, 0.0), "by more than 0.001"),
+    ("ps2_fools_nudging", (lambda v: v * 0 + 1, 1.0), "agree"),
+    ("ps2_fools_nudging", (lambda v: Tensor(v.data ** 2) + v * 0, 0.3), "backward() that is"),
+    ("ps2_fools_nudging", (lambda v: Tensor(abs(v.data)), 0.5), "backward() that is"),
+    ("ps2_fools_nudging", (lambda v: v.data, 0.3), "a Tensor of one number"),
+    ("ps2_fools_nudging", (abs, 0.0), "not yet"),
+    ("ps2_fools_nudging", (3.0, lambda v: v), "should be a function"),
+    ("ps2_fools_nudging", (lambda v: v + np.random.random(), 1.0), "depend on v alone"),
+    ("ps2_learn_bigram", (lambda i, V: learn(i, V, sign=1.0, lr=0.5, steps=60),), "uphill"),
+    ("ps2_learn_bigram", (lambda i, V: learn(i, V, steps=5, lr=0.5),), "by counting it is"),
+    ("ps2_learn_bigram", (lambda i, V: learn(i, V, shift=0, lr=9.0, steps=120),), "shifted"),
+    ("ps2_learn_bigram", (learn_probs,), "Return the logits"),
+    ("ps2_learn_bigram", (learn_unigram,), "rows are the same"),
+    ("ps2_learn_bigram", (learn_zero_too_late,), "hardly moved"),
+    ("ps2_learn_bigram", (lambda i, V: learn(i, V).data.T,), "transposed"),
+    ("ps2_learn_bigram", (lambda i, V: learn(i, V, steps=1).data.ravel(),), "the shape of"),
 ]
-
-
-@pytest.mark.parametrize(("check", "solution", "hint"), WRONG)
-def test_wrong_solutions_are_refused_with_a_hint(check, solution, hint):
-    for seed in SEEDS[:2]:
-        result = check(*solution, seed=seed)
-        assert not result.passed and result.score < 1
-        assert result.message.startswith("not yet"), result.message
-        assert hint in result.message, result.message
-
-
-def test_a_walk_along_every_path_runs_out_of_time():
-    result = checks.ps2_mended_backward(Value, backward_of_paths)
-    assert 0.5 < result.score < 1 and "ran for more than" in result.message
-
-
-def test_a_stub_of_the_walk_is_not_done_yet():
-    result = checks.ps2_mended_backward(Value, lambda result: ...)
-    assert result.score == 0 and result.message.startswith("not done yet")
-
-
-def test_a_walk_that_never_starts_is_told_so():
-    result = checks.ps2_mended_backward(Value, walk(add=True, once=True, last=False, start=False))
-    assert result.score == 0 and "result.grad = 1.0" in result.message
-
-
-@pytest.mark.parametrize("entry", checks.catalogue("ps2"), ids=lambda entry: entry.name)
-def test_a_stub_is_not_done_yet(entry):
-    def stub(*args):
-        ...  # your code
-
-    for unfinished in [..., None, *([stub] if entry.kind == "function" else [])]:
-        result = getattr(checks, entry.name)(*[unfinished] * len(entry.takes))
-        assert result.score == 0
-        assert result.message.startswith("not done yet"), result.message
-
-
-def test_no_hint_holds_the_answer():
-    """The counterexample stays the reader's to find."""
-    message = checks.ps2_fools_nudging(lambda v: v * v, 3.0).message
-    assert "relu" not in message and "kink" not in message and math.isfinite(len(message))
