@@ -64,6 +64,13 @@ COMMANDS = {
         "for maintainers: count the lines and branches of the package that the unit tests reach, and\n"
         "those that the notebooks reach",
     ),
+    "matrix": Command(
+        matrix.run_matrix,
+        "[--core] [--table FILE] [ROW]...",
+        "for maintainers: the notebooks and unit tests on other Pythons, versions, processors and\n"
+        "settings, each in an environment of its own; prints a table (--core: the lessons and the\n"
+        "core's tests alone)",
+    ),
     "present": Command(
         present.present,
         "[NAME] [JupyterLab options]",

@@ -9,7 +9,9 @@ import os
 import tempfile
 from pathlib import Path
 
+import nbval.plugin
 import pytest
+from nbval.kernel import RunningKernel
 
 from tools.testing.children import sitecustomize
 
@@ -33,6 +35,18 @@ def pytest_configure(config: pytest.Config) -> None:
         if folder and folder != str(CHILDREN)
     ]
     os.environ["PYTHONPATH"] = os.pathsep.join([str(CHILDREN), *before])
+    nbval.plugin.RunningKernel = in_scratch(config)
+
+
+def in_scratch(config: pytest.Config):
+    """Let each notebook run in an empty folder: what it writes is not left beside it."""
+    folder = tempfile.TemporaryDirectory(prefix="notebooks-", ignore_cleanup_errors=True)
+    config.add_cleanup(folder.cleanup)
+
+    def kernel(name: str, cwd: str, **options):
+        return RunningKernel(name, cwd=tempfile.mkdtemp(dir=folder.name), **options)
+
+    return kernel
 
 
 @pytest.hookimpl(wrapper=True)
