@@ -13,6 +13,7 @@ from tools.launcher import (
     coverage,
     lab,
     locking,
+    matrix,
     my_work,
     present,
     release,
