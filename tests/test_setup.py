@@ -150,3 +150,11 @@ def test_the_workflow_calls_the_one_command_on_three_systems():
     assert systems == {"ubuntu", "macos", "windows"}
     assert job["strategy"]["matrix"]["python"][0] == "%d.%d" % NEEDED
     assert workflow()["permissions"] == {"contents": "read"}
+
+
+def test_a_scheduled_workflow_runs_the_whole_matrix():
+    path = ROOT / ".github" / "workflows" / "matrix.yml"
+    scheduled = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert scheduled[True]["schedule"]  # YAML reads the key `on` as true
+    commands = [step["run"] for step in scheduled["jobs"]["matrix"]["steps"] if "run" in step]
+    assert "python3 start.py matrix" in commands
