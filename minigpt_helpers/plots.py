@@ -11,7 +11,7 @@ import base64
 import html
 import io
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import matplotlib as mpl
@@ -311,6 +311,84 @@ def pair_table(
             pair = visible(rows[i] + columns[j])
             ax.text(j, i - 0.2, pair, size=min(16.0, 21 * cell), **ink)
             ax.text(j, i + 0.22, f"{count:.0f}", size=min(13.0, 17 * cell), **ink)
+    return fig
+
+
+# ---- drawings of shapes and of ways -------------------------------------------------------------
+
+PALE = ["#cfe3f3", "#fbdcc4", "#cfeadf", "#f3dcea", "#ded8ea", "#d8eefa"]  # COLOURS, as a ground
+
+
+def _canvas(width: float, height: float, title: str) -> tuple[Figure, Axes]:
+    """A figure without axes, its unit the inch, y downward."""
+    fig, (ax,) = new_figure(width, height)
+    with style():
+        ax.set(xlim=(0, width), ylim=(height - 0.5, 0), title=title)
+        ax.axis("off")
+    return fig, ax
+
+
+def _grid(ax: Axes, x: float, y: float, shape: tuple[int, int], cell: float, ground) -> None:
+    """Rows and columns of boxes; `ground(row, column)` is the look of each."""
+    for row, column in np.ndindex(*shape):
+        look = {"ec": "#333333", "linewidth": 1.0} | ground(row, column)
+        ax.add_patch(Rectangle((x + column * cell, y + row * cell), cell, cell, **look))
+
+
+def broadcasting(one: tuple, other: tuple, *, title: str, sign: str = "+") -> Figure:
+    """How numpy fits two shapes of at most two axes: what it repeats is hatched."""
+    whole = np.broadcast_shapes(one, other)
+    if not 1 <= len(whole) <= 2:
+        raise ValueError(f"broadcasting draws one or two axes, the result has shape {whole}")
+    rows, columns = (1,) * (2 - len(whole)) + whole
+    cell = min(0.55, (WIDEST - 2.6) / (3 * columns))
+    fig, ax = _canvas(3 * columns * cell + 2.6, rows * cell + 1.4, title)
+    with style():
+        x = 0.3
+        for i, (shape, after) in enumerate([(one, sign), (other, "="), (whole, "")]):
+            own = (1,) * (2 - len(shape)) + tuple(shape)
+
+            def ground(row: int, column: int, own=own, i=i) -> dict:
+                if row < own[0] and column < own[1]:
+                    return {"fc": PALE[i]}
+                return {"fc": "white", "ec": "#888888", "hatch": "///", "linestyle": ":"}
+
+            _grid(ax, x, 0.15, (rows, columns), cell, ground)
+            x += columns * cell
+            ax.text(x - columns * cell / 2, rows * cell + 0.45, str(tuple(shape)), ha="center")
+            ax.text(x + 0.5, 0.15 + rows * cell / 2, after, ha="center", va="center", size=18)
+            x += 1.0
+    return fig
+
+
+def plane(
+    answer: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    points: Sequence[Sequence[float]],
+    wanted: Sequence[float],
+    *,
+    title: str,
+    reach: float = 2.0,
+) -> Figure:
+    """What a model of two inputs answers everywhere, and where its answer changes sign.
+
+    `answer(x, y)` takes two arrays of one shape. `points` `(N, 2)` are drawn as circles where
+    `wanted` `(N,)` is positive, as squares elsewhere. `reach`: both axes from -reach to reach.
+    """
+    at = np.linspace(-reach, reach, 81)
+    x, y = np.meshgrid(at, at)
+    values = np.asarray(answer(x, y), dtype=float)  # (81, 81)
+    fig, (ax,) = new_figure(6.2, 4.8)
+    with style():
+        ground = ax.contourf(x, y, values, levels=15, cmap=HEAT)
+        if values.min() < 0 < values.max():
+            ax.contour(x, y, values, levels=[0.0], colors="white", linewidths=3, linestyles="--")
+        for (a, b), sign in zip(points, wanted, strict=True):
+            mark = "o" if sign > 0 else "s"
+            ax.plot(a, b, mark, color="white", markeredgecolor="black", markersize=15)
+            ax.annotate(f"{sign:+g}", (a, b), (0, 13), textcoords="offset points", ha="center",
+                        bbox={"fc": "white", "ec": "none", "pad": 1.0, "alpha": 0.85})
+        ax.set(title=title, xlabel="input 1", ylabel="input 2", aspect="equal")
+        fig.colorbar(ground, ax=ax, label="answer")
     return fig
 
 

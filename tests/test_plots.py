@@ -33,6 +33,7 @@ def one_of_each() -> dict[str, Figure]:
         "pairs": plots.bars(list("ab"), [1, 2], second=[2, 1], names=("old", "new"), **NAMES),
         "curves": plots.curves({"one": ([1, 2], [1, 10])}, logy=True, logx=True, **NAMES),
         "table": plots.pair_table(matrix, "a\nb", title="Pairs"),
+        "plane": plots.plane(lambda x, y: x * y, [[1, 1], [-1, 1]], [1, -1], title="Signs"),
         "loss": plots.loss_curve(HISTORY, {"bigram": 2.45}),
         "model": plots.gpt_diagram(CONFIG),
         "heads": plots.attention_grid(np.full((2, 3, 4, 4), 0.25), "a\nb ", title="All heads"),
@@ -340,6 +341,27 @@ def test_a_table_of_pairs_writes_pair_and_count_into_each_cell():
         "na",
         "7",
     ]
+
+
+def test_broadcasting_hatches_what_numpy_repeats():
+    def drawn(one, other):
+        (ax,) = plots.broadcasting(one, other, title="Sum").axes
+        return [bool(box.get_hatch()) for box in ax.patches], {text.get_text() for text in ax.texts}
+
+    assert drawn((2, 3), (3,)) == (
+        [False] * 6 + [False] * 3 + [True] * 3 + [False] * 6, {"(2, 3)", "(3,)", "+", "=", ""}
+    )
+    assert sum(drawn((2, 1), (1, 3))[0]) == 4 + 3
+    with pytest.raises(ValueError, match=r"\(2, 2, 2\)"):
+        plots.broadcasting((2, 2, 2), (2,), title="Sum")
+
+
+def test_a_plane_marks_the_signs_and_where_they_change():
+    fig = plots.plane(lambda x, y: x - y, [[1, 0], [0, 1]], [1, -1], title="Signs")
+    assert [text.get_text() for text in fig.axes[0].texts] == ["+1", "-1"]
+    assert [line.get_marker() for line in fig.axes[0].lines] == ["o", "s"]
+    boundary = fig.axes[0].collections[-1].get_paths()[0].vertices
+    assert np.allclose(boundary[:, 0], boundary[:, 1])
 
 
 def test_numbers_are_left_out_of_large_maps_unless_asked_for():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from minigpt_helpers.autograd import Tensor
 from minigpt_helpers.checks._ask import prediction
 from minigpt_helpers.checks._base import check
-from minigpt_helpers.checks._compare import as_array, expect, expect_close
+from minigpt_helpers.checks._compare import NotDone, as_array, expect, expect_close
 from minigpt_helpers.checks._exercise import exercise
 
 # ---- slopes by nudging --------------------------------------------------------------------------
@@ -155,6 +156,96 @@ def _gradient(Value, f, x: float) -> tuple[float, float]:
     out = f(leaf)
     out.backward()
     return out.data, leaf.grad
+
+
+class _Node:
+    """The lesson's `Value`, as far as the walk backward needs it."""
+
+    births = itertools.count()
+
+    def __init__(self, data, parents=(), slopes=()):
+        self.data, self.grad, self.parents, self.slopes = data, 0.0, parents, slopes
+        self.order = next(self.births)
+
+    def __add__(self, other):
+        return _Node(self.data + other.data, (self, other), (1.0, 1.0))
+
+    def __mul__(self, other):
+        return _Node(self.data * other.data, (self, other), (other.data, self.data))
+
+
+def _diamond(a, c):
+    d = a * _Node(2.0)
+    return d + d * c
+
+
+_GRAPHS = {
+    "a*b + c": (lambda a, b, c: a * b + c, [2.0, -3.0, 10.0]),
+    "d = 2a; d + d*c": (_diamond, [3.0, 5.0]),
+    "a*a + a": (lambda a: a * a + a, [3.0]),
+}
+
+
+def _walked(backward, graph: str, calls: int) -> list[float]:
+    """The gradients of the inputs of a graph, and that of its result, after some calls."""
+    build, numbers = _GRAPHS[graph]
+    leaves = [_Node(number) for number in numbers]
+    result = build(*leaves)
+    result.grad = left = 0.125  # by something else
+    for _ in range(calls):
+        backward(result)
+    grads = [float(as_array(node.grad)) for node in (*leaves, result)]
+    if grads == [0.0] * len(leaves) + [left]:
+        raise NotDone("no gradient has moved")
+    return grads
+
+
+def _oldest_first(result: _Node) -> list[_Node]:
+    found, to_visit = {result}, [result]
+    while to_visit:
+        new = set(to_visit.pop().parents) - found
+        found |= new
+        to_visit += new
+    return sorted(found, key=lambda node: node.order)
+
+
+@exercise(
+    lesson=2,
+    expects="a function `backward(result)` that adds the slope of the result to the `grad` of "
+    "every node it was made from",
+    not_tested="graphs of many thousand nodes",
+    in_place=True,
+    call=_walked,
+    cases=lambda rng: [
+        *((graph, graph, 1) for graph in _GRAPHS),
+        ("a second call adds to the inputs", "a*b + c", 2),
+        ("a second call adds to the inputs", "d = 2a; d + d*c", 2),
+    ],
+    slips=[
+        ("result.grad = 1.0", "pass", "No gradient arrives. The result moves as fast as itself: "
+         "its grad begins with 1."),
+        ("+= slope", "= slope", "A number that is used twice gets two shares. They add up: += "
+         "and not =."),
+        ("reversed(nodes)", "nodes", "The walk goes the wrong way round: newest first."),
+        ("slope * node.grad", "slope", "Those are the local slopes alone. Multiply each by the "
+         "gradient of the result."),
+        ("slope * node.grad", "slope * node.data", "The share is the slope times the node's grad, "
+         "not its data."),
+        ("if node.parents:", "if True:", "The inputs lost what they had. Clear only nodes that "
+         "have parents."),
+        ("node.grad = 0.0", "pass", "The nodes between kept what was left in them. Clear those "
+         "that have parents first."),
+    ],
+)
+def backward_walk(result):
+    nodes = _oldest_first(result)
+    for node in nodes:
+        if node.parents:
+            node.grad = 0.0
+    result.grad = 1.0
+    for node in reversed(nodes):
+        for parent, slope in zip(node.parents, node.slopes):
+            parent.grad += slope * node.grad
 
 
 @check(
