@@ -17,7 +17,7 @@ for helper in ("agree", "jupyter_page", "operate"):  # their assertions show wha
 
 from playwright.sync_api import Browser, BrowserContext, sync_playwright  # noqa: E402
 
-from browser.jupyter_page import ROOT, NotebookPage, Server, write_notebook  # noqa: E402
+from browser.jupyter_page import PATIENCE, ROOT, NotebookPage, Server, write_notebook  # noqa: E402
 
 WINDOW = {"width": 1280, "height": 720}
 # No name but that of this machine can be looked up: a request to another host fails, as offline.
@@ -44,7 +44,7 @@ def browser(launch) -> Iterator[Browser]:
 def context(browser: Browser) -> BrowserContext:
     """One for all pages: what JupyterLab loads for the first is at hand for the others."""
     context = browser.new_context(viewport=WINDOW)
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(1000 * PATIENCE)
     return context
 
 

@@ -1,42 +1,56 @@
-"""Every lesson in JupyterLab and in Notebook 7: Run All reaches the last cell, every control of every
-widget answers with the right numbers, and nothing asks for a network."""
+"""Every lesson in JupyterLab, and all widgets in Notebook 7: Run All reaches the last cell, every control
+of each kind of widget answers with the right numbers, and nothing asks for a network."""
 
 from __future__ import annotations
 
+import nbformat
 import pytest
 
 from browser.jupyter_page import ROOT
 from browser.operate import EACH_CONTROL
+from browser.test_together import CELLS
 
 LESSONS = sorted(path.name for path in (ROOT / "notebooks").glob("0*.ipynb"))
-FRONT_ENDS = ["jupyterlab", "notebook"]
+ALL_WIDGETS = "all_widgets.ipynb"  # in Notebook 7
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 @pytest.fixture(
     scope="module",
-    params=[(front_end, name) for front_end in FRONT_ENDS for name in LESSONS],
+    params=[("jupyterlab", name) for name in LESSONS] + [("notebook", ALL_WIDGETS)],
     ids=lambda param: f"{param[0]}-{param[1].removesuffix('.ipynb')}",
 )
 def lesson(request, open_notebook):
     front_end, name = request.param
-    page = open_notebook(name, front_end=front_end)
-    page.name += "" if front_end == "jupyterlab" else f"-{front_end}"  # of its screenshots
+    page = open_notebook(name, CELLS if name == ALL_WIDGETS else None, front_end=front_end)
     page.run_all()
     yield page
     page.close()
 
 
-def widgets_of(lesson):
-    """For each view in the notebook: its class, the model's id, and the widget in the page."""
-    seen = {}
-    for cell in lesson.code_cells():
-        for output in cell.outputs:
+def views(cells):
+    """For each widget that code cells show: its class and the model's id."""
+    for cell in cells:
+        for output in cell.get("outputs", []):
             if VIEW in output.get("data", {}):
-                name = output.data["text/plain"].split(":")[0]
-                seen[name] = seen.get(name, -1) + 1
-                live = lesson.page.get_by_test_id(name).nth(seen[name])
-                yield name, output.data[VIEW]["model_id"], live
+                yield output.data["text/plain"].split(":")[0], output.data[VIEW]["model_id"]
+
+
+def first_lessons():
+    """The lesson in which each kind of widget comes first."""
+    found: dict[str, str] = {}
+    for name in LESSONS:
+        for kind, _ in views(nbformat.read(ROOT / "notebooks" / name, as_version=4).cells):
+            found.setdefault(kind, name)
+    return found
+
+
+def widgets_of(lesson):
+    """For each view in the page: its class, the model's id, and the live widget."""
+    seen: dict[str, int] = {}
+    for kind, model_id in views(lesson.code_cells()):
+        seen[kind] = seen.get(kind, -1) + 1
+        yield kind, model_id, lesson.page.get_by_test_id(kind).nth(seen[kind])
 
 
 def test_run_all_reaches_the_last_cell(lesson):
@@ -44,14 +58,14 @@ def test_run_all_reaches_the_last_cell(lesson):
     lesson.screenshot()
 
 
-def test_the_widgets_stand_in_the_page(lesson):
+def test_the_widgets_are_in_the_page(lesson):
     found = list(widgets_of(lesson))
     assert found, "every lesson has a widget"
     assert lesson.page.locator(".minigpt-live").count() == len(found)
-    for i, (name, _, live) in enumerate(found):
+    for i, (kind, _, live) in enumerate(found):
         live.scroll_into_view_if_needed()
         assert live.is_visible()
-        lesson.screenshot(f"{name}-{i}", of=live)
+        lesson.screenshot(f"{kind}-{i}", of=live)
 
 
 def test_pictures_are_not_shown_twice(lesson):
@@ -60,16 +74,30 @@ def test_pictures_are_not_shown_twice(lesson):
     assert [stills.nth(i).is_visible() for i in range(stills.count())] == [False] * stills.count()
 
 
-def test_every_control_of_every_widget_by_mouse_and_by_keyboard(lesson):
+def test_every_kind_of_widget_is_operated():
+    assert first_lessons().keys() == EACH_CONTROL.keys()
+
+
+def test_every_control_by_mouse_and_by_keyboard(lesson):
+    """Of the first widget of each kind: in the first lesson that has one, and in Notebook 7."""
+    mine = [
+        kind
+        for kind, name in first_lessons().items()
+        if lesson.name in (name.removesuffix(".ipynb"), ALL_WIDGETS.removesuffix(".ipynb"))
+    ]
     lesson.python("from ipywidgets.widgets.widget import _instances")
-    for i, (name, model_id, live) in enumerate(widgets_of(lesson)):
+    for i, (kind, model_id, live) in enumerate(widgets_of(lesson)):
+        if kind not in mine:
+            continue
+        mine.remove(kind)
         try:
-            EACH_CONTROL[name](lesson, live, f"_instances['{model_id}']")
+            EACH_CONTROL[kind](lesson, live, f"_instances['{model_id}']")
         except Exception as error:
-            error.add_note(f"{name}, widget {i} of {lesson.name}")
+            error.add_note(f"{kind}, widget {i} of {lesson.name}")
             lesson.screenshot("failed")
             raise
-        lesson.screenshot(f"{name}-{i}-operated", of=live)
+        lesson.screenshot(f"{kind}-{i}-operated", of=live)
+    assert mine == [], "not in the page"
 
 
 def test_nothing_was_asked_from_other_hosts_and_the_console_is_clean(lesson):

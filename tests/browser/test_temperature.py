@@ -80,7 +80,7 @@ def test_it_answers_while_the_knob_is_held(page, live):
     page.page.mouse.move(box["x"] + 45, box["y"] + box["height"] / 2)
     page.page.mouse.down()
     page.page.mouse.move(box["x"] + 80, box["y"] + box["height"] / 2, steps=3)
-    page.until(lambda: expect(entropy.text_content() != before), seconds=1)
+    page.until(lambda: expect(entropy.text_content() != before))
     page.page.mouse.up()
     agree(page, live, temperature=float(slider.input_value()))
 

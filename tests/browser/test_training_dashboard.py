@@ -102,15 +102,17 @@ def test_the_buttons_are_heard_while_a_cell_runs(page, live):
         """() => {
             const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
             window.busy = true;
-            kernel.requestExecute({ code: 'time.sleep(8)' }).done.then(() => { window.busy = false; });
+            kernel.requestExecute({ code: 'time.sleep(600)' }).done.then(() => { window.busy = false; });
         }"""
     )
     page.until(lambda: moves(live, beyond=before))
     press(live, "pause")
-    page.until(lambda: shows(live, "paused"), seconds=4)
+    page.until(lambda: shows(live, "paused"))
     press(live, "stop")
-    page.until(lambda: shows(live, "stopped"), seconds=4)
+    page.until(lambda: shows(live, "stopped"))
     assert page.page.evaluate("window.busy"), "the cell had ended: this test has shown nothing"
+    page.page.evaluate("() => jupyterapp.commands.execute('notebook:interrupt-kernel')")
+    page.page.wait_for_function("() => !window.busy")
 
 
 def train_in_a_cell(page, live):
@@ -141,7 +143,7 @@ def test_a_run_in_a_cell_hears_the_buttons_too(page, live):
     train_in_a_cell(page, live)
     page.until(lambda: hears(live, "pause", "stop"))
     press(live, "pause")
-    page.until(lambda: shows(live, "paused"), seconds=4)
+    page.until(lambda: shows(live, "paused"))
     assert page.page.evaluate("Promise.race([window.ended, 'still running'])") == "still running"
     press(live, "resume")
     page.until(lambda: shows(live, "running"))
@@ -197,7 +199,7 @@ def test_a_page_that_is_loaded_anew_shows_the_run_again(page, live):
     page.reload()
     live = page.page.get_by_test_id("TrainingDashboard")
     live.wait_for()
-    page.until(lambda: moves(live, beyond=before), seconds=30)
+    page.until(lambda: moves(live, beyond=before))
     press(live, "pause")
     page.until(lambda: shows(live, "paused"))
     press(live, "stop")

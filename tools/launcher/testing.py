@@ -130,7 +130,7 @@ def browser_tests(project: Project, options: list[str], variables: dict[str, str
         return "FAILED: " + NO_BROWSER if must_run else NO_BROWSER
     report = project.root / "build" / "browser-tests.xml"
     report.unlink(missing_ok=True)
-    words = ["tests/browser", f"--junitxml={report}", *options]
+    words = ["tests/browser", f"--junitxml={report}", *processes(options), *options]
     problem = pytest(project, "browser", words, variables | {"MINIGPT_CHROMIUM": browser})
     if problem is None and must_run and (skipped := count_skipped(report)):
         return f"FAILED: {skipped} browser tests were skipped, all must run here"
