@@ -207,15 +207,14 @@ class Tensor(Node):
         out = largest if keepdims else np.squeeze(largest, axis)
         return Tensor.from_op(out, (self,), backward)
 
-    def reshape(self, *shape: int) -> Tensor:
-        shape = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+    def reshape(self, *shape: int | Sequence[int]) -> Tensor:
         try:
-            out = self.data.reshape(shape).copy()
+            out = self.data.reshape(*shape).copy()
         except (TypeError, ValueError):
             raise ValueError(f"shape {self.shape} can't become {shape!r:.60}") from None
         return Tensor.from_op(out, (self,), lambda grad: (grad.reshape(self.shape),))
 
-    def transpose(self, *axes: int) -> Tensor:
+    def transpose(self, *axes) -> Tensor:
         """Axes in the order given, all of them; without any, in reverse order."""
         axes = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
         axes = self._axes(tuple(axes) or tuple(reversed(range(self.ndim))))

@@ -171,7 +171,7 @@ def _freed(grad: np.ndarray):
     )
 
 
-def float_array(data: np.ndarray | float | Sequence) -> np.ndarray:
+def float_array(data: np.ndarray | np.generic | float | Sequence) -> np.ndarray:
     """A new array that keeps its float type, or of whole numbers made float64."""
     try:
         array = np.array(data)

@@ -7,10 +7,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from threadpoolctl import OpenBLASController, threadpool_limits
 
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+_libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def keep_freed_memory() -> None:
@@ -33,7 +34,8 @@ def give_freed_memory_back() -> None:
 class _BlasLimit:
     """How many runs, in all Python threads, want one BLAS thread now, and what the limit was."""
 
-    lock, runs, limits = threading.Lock(), 0, None
+    lock, runs = threading.Lock(), 0
+    limits: threadpool_limits | None = None
 
 
 @contextmanager

@@ -222,6 +222,12 @@ class MiniGPT(Module):
     ``max_seq_len`` of them, or none: ``ValueError``.
     """
 
+    vocab_size: int
+    embed_dim: int
+    num_heads: int
+    num_layers: int
+    max_seq_len: int
+
     def __init__(
         self, vocab_size, embed_dim, num_heads, num_layers, max_seq_len, *,
         rng=None, dtype=np.float64,

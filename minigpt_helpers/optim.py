@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from minigpt_helpers.validation import check_int, check_list, check_not_negative
 class DivergenceError(ValueError):
     """A loss, gradient or parameter became NaN or infinite. ``history`` has the steps before."""
 
-    history = None
+    history: Any = None  # set by train
 
     def __init__(self, what: str, lr: float):
         super().__init__(
