@@ -8,37 +8,20 @@ import numpy as np
 
 from minigpt_helpers.checks._ask import prediction
 from minigpt_helpers.checks._base import check
-from minigpt_helpers.checks._compare import as_array, expect, expect_close, expect_same
+from minigpt_helpers.checks._compare import as_array, expect, expect_same, show
+from minigpt_helpers.checks._exercise import exercise
 from minigpt_helpers.checks._reference import softmax
 from minigpt_helpers.pretrained import load_pretrained
 
 TOLERANCE = 1e-4  # float32 is precise enough
-
-# ---- the slow, obvious references ---------------------------------------------------------------
 
 
 def _future(T):
     return np.triu(np.full((T, T), -np.inf), k=1)
 
 
-def _windowed(q, k, v, window):
-    out = []
-    for t in range(len(q)):
-        seen = slice(max(0, t - window + 1), t + 1)
-        out.append(softmax(k[seen] @ q[t] / math.sqrt(len(q[t]))) @ v[seen])
-    return np.array(out)
-
-
-def _distance_weights(q, k, slope):
-    weights = np.zeros((len(q), len(q)))
-    for t in range(len(q)):
-        distance = t - np.arange(t + 1)
-        weights[t, : t + 1] = softmax(k[: t + 1] @ q[t] / math.sqrt(q.shape[1]) - slope * distance)
-    return weights
-
-
 def _causal_weights(q, k):
-    return _distance_weights(q, k, 0.0)
+    return softmax(q @ k.T / math.sqrt(q.shape[1]) + _future(len(q)))
 
 
 def _entropies(weights):
@@ -54,101 +37,86 @@ def _distances(weights):
 # ---- 1. attention with a window -----------------------------------------------------------------
 
 
-def _wrong_window(change=0, scale="root d", axis=-1, stable=True, late="", ahead=False, own=True,
-                  window_on=True):
-    def wrong(q, k, v, window):
-        T, d = q.shape
-        back = np.arange(T)[:, None] - np.arange(T)
-        seen = back < window + change if window_on else back < T
-        seen &= np.abs(back) < window + change if ahead == "window" else True
-        seen &= True if ahead else back >= 0
-        seen &= True if own else back != 0
-        scores = q @ k.T / {"root d": math.sqrt(d), "none": 1, "d": d, "root T": math.sqrt(T),
-                            "times": 1 / math.sqrt(d)}[scale]
-        masked = scores if late else np.where(seen, scores, -np.inf)
-        exps = np.exp(masked - masked.max(axis=axis, keepdims=True)) if stable else np.exp(masked)
-        weights = exps / exps.sum(axis=axis, keepdims=True) * seen
-        if late == "repaired":
-            weights = weights / weights.sum(axis=-1, keepdims=True)
-        return weights @ v
-    return wrong
+def _windows(rng):
+    for T, d, d_v, window in [(5, 2, 3, 3), (4, 4, 4, 2), (6, 9, 1, 4), (5, 4, 2, 5), (3, 3, 2, 9),
+                              (4, 2, 3, 1), (1, 3, 2, 2)]:
+        q, k = rng.normal(size=(2, T, d)) * 1.5
+        yield (f"T={T}, d={d}, d_v={d_v}, window={window}", q, k, rng.normal(size=(T, d_v)),
+               window)
+    for level in (1000.0, -1000.0):
+        k, v = level / 2 + rng.normal(size=(5, 4)), rng.normal(size=(5, 2))
+        yield f"scores near {level:.0f}", np.ones((5, 4)), k, v, 3
+    q = np.array([[1.0], [-1.0], [1.0], [-1.0], [1.0]]) * np.ones((5, 4))
+    yield "rows near 1000 and near -1000", q, 500 + rng.normal(size=(5, 4)), v, 3
+    for name, order in [("a future with very high scores", 1.0),
+                        ("a far past with very high scores", -1.0)]:
+        k = order * np.linspace(-1e6, 1e6, 5)[:, None]
+        k[1:-1] += rng.normal(size=(3, 1))  # the ends stay: -10^12 is a score, too
+        yield name, np.full((5, 1), 1e6), k, rng.normal(size=(5, 2)), 2
 
 
-def _weights_only(q, k, v, window):
-    return np.array([_windowed(q, k, column, window) for column in np.eye(len(q))]).T
+_FINITE = "A finite number in the mask is not low enough when the scores are as low. Use -np.inf."
+_HIDE = "scores = np.where(seen, scores, -np.inf)"
+_EXPS = "exps = np.exp(scores - scores.max(axis=-1, keepdims=True))"
+_WEIGHTS = "weights = exps / exps.sum(axis=-1, keepdims=True)"
+_SHARE = "The mask comes after the softmax, so the hidden positions have taken their share already. "
+_SHARE += "Hide them before it."
 
 
-_WINDOW_MISTAKES = [
-    (_wrong_window(window_on=False), "The window is missing: each position looks back all the "
-     "way."),
-    (_wrong_window(change=1), "The window is one too wide: `window` counts the position itself."),
-    (_wrong_window(change=-1), "The window is one too narrow: `window` counts the position "
-     "itself, and positions t - window + 1 to t are seen."),
-    (_wrong_window(ahead="window"), "The window reaches to both sides. The future must stay "
-     "hidden."),
-    (_wrong_window(ahead="all"), "The future is not hidden."),
-    (_wrong_window(own=False), "A position may look at itself, and here it may not."),
-    (_wrong_window(scale="none"), "The scale is missing: divide the scores by the root of d."),
-    (_wrong_window(scale="d"), "You divide by d. The scale is the root of d."),
-    (_wrong_window(scale="root T"), "You divide by the root of T, the number of positions. The "
-     "scale is the root of d, the length of a query."),
-    (_wrong_window(scale="times"), "You multiply by the root of d. Divide."),
-    (_wrong_window(axis=0), "The softmax runs down the columns. Each row, one position that looks, "
-     "has to sum to 1: axis=-1."),
-    (_wrong_window(late="late"), "The mask comes after the softmax, so the hidden positions have "
-     "taken their share already. Hide them before it."),
-    (_wrong_window(axis=0, late="late"), "The softmax runs down the columns, and the mask comes "
-     "after it."),
-    (lambda q, k, v, window: np.full_like(v, np.nan), "All is NaN. Is there 0 times infinity in "
-     "your mask? np.where(seen, scores, -np.inf) needs no product."),
-    (_weights_only, "These are the weights. The result is "
-     "the values, added up with these weights."),
-    (lambda q, k, v, window: _windowed(q, k, k, window), "You add up the keys. What is handed over "
-     "is the values."),
-]
-
-
-@check(
+@exercise(
     lesson="ps3",
     expects="a function `windowed_attention(q, k, v, window)`: arrays (T, d), (T, d) and (T, d_v) "
     "and a whole number in, an array (T, d_v) out",
     not_tested="speed; a batch axis; several heads",
+    in_words="scores (T, T), divided by the root of d; minus infinity wherever a position may not "
+    "look, ahead or too far back; softmax of each row; times v",
+    tol=TOLERANCE,
+    cases=_windows,
+    slips=[
+        ("back < window", "back < T", "The window is missing: each position looks back all the "
+         "way."),
+        ("back < window", "back <= window", "The window is one too wide: `window` counts the "
+         "position itself."),
+        ("back < window", "back < window - 1", "The window is one too narrow: `window` counts the "
+         "position itself, and positions t - window + 1 to t are seen."),
+        ("back >= 0", "back > -window", "The window reaches to both sides. The future must stay "
+         "hidden."),
+        ("(back >= 0)", "True", "The future is not hidden."),
+        ("back >= 0", "back > 0", "A position may look at itself, and here it may not."),
+        (" / np.sqrt(d)", "", "The scale is missing: divide the scores by the root of d."),
+        ("np.sqrt(d)", "d", "You divide by d. The scale is the root of d."),
+        ("np.sqrt(d)", "np.sqrt(T)", "You divide by the root of T, the number of positions. The "
+         "scale is the root of d, the length of a query."),
+        ("/ np.sqrt", "* np.sqrt", "You multiply by the root of d. Divide."),
+        ("exps.sum(axis=-1, keepdims=True)", "exps.sum(axis=0)", "The softmax runs down the "
+         "columns. Each row, one position that looks, has to sum to 1: axis=-1."),
+        ("scores - scores.max(axis=-1, keepdims=True)", "scores", "exp of a large score is infinite, "
+         "and of a very low one 0, so you divide infinities or zeros. Subtract each row's largest "
+         "score before exp."),
+        ("scores.max(axis=-1, keepdims=True)", "scores.max()", "Each row needs its own maximum."),
+        (f"{_HIDE}\n    {_EXPS}\n    {_WEIGHTS}", f"{_EXPS}\n    {_WEIGHTS} * seen", _SHARE),
+        (f"{_HIDE}\n    {_EXPS}\n    {_WEIGHTS}", f"{_EXPS}\n    {_WEIGHTS} * seen\n"
+         "    weights = weights / weights.sum(axis=-1, keepdims=True)", "The hidden positions took "
+         "part in the softmax, and the rest was too small to be seen beside them. Hide them before "
+         "the softmax."),
+        *(("-np.inf", fill, _FINITE) for fill in ("-1e12", "-1e9", "-1e4", "-100.0", "-10.0")),
+        ("-np.inf", "0.0", "A score of 0 still gets a weight. Hide with minus infinity."),
+        (_HIDE, "scores = scores + ~seen * -np.inf", "0 times infinity is NaN: "
+         "np.where(seen, scores, -np.inf) needs no product."),
+        ("weights @ v", "weights", "These are the weights. The result is the values, added up with "
+         "these weights."),
+        ("weights @ v", "weights @ k", "You add up the keys. What is passed on is the values."),
+    ],
 )
-def ps3_windowed_attention(case, windowed_attention):
-    for T, d, d_v, window in [(5, 2, 3, 3), (4, 4, 4, 2), (6, 9, 1, 4), (5, 4, 2, 5), (3, 3, 2, 9),
-                              (4, 2, 3, 1), (1, 3, 2, 2)]:
-        q, k = case.rng.normal(size=(2, T, d)) * 1.5
-        v = case.rng.normal(size=(T, d_v))
-        with case(f"T={T}, d={d}, d_v={d_v}, window={window}"):
-            expect_same(windowed_attention, _windowed, q, k, v, window, tol=TOLERANCE,
-                        mistakes=_WINDOW_MISTAKES, hint=(
-                "Scores (T, T), divided by the root of d; minus infinity wherever a position may "
-                "not look, ahead or too far back; softmax of each row; times v."
-            ))
-    overflow = (_wrong_window(stable=False), "exp of a large score is infinite, and of a very low "
-                "one 0, so you divide infinities or zeros. Subtract each row's largest score "
-                "before exp.")
-    late = (_wrong_window(late="repaired"), "The hidden positions took part in the softmax, and "
-            "the rest was too small to be seen beside them. Hide them before the softmax.")
-    for name, level in [("scores near 1000", 1000.0), ("scores near -1000", -1000.0)]:
-        q = np.ones((5, 4))
-        k = level / 2 + case.rng.normal(size=(5, 4))
-        v = case.rng.normal(size=(5, 2))
-        with case(name):
-            expect_same(windowed_attention, _windowed, q, k, v, 3, tol=TOLERANCE, hint=(
-                "With scores as low as these a finite number in the mask is not low enough. Use "
-                "-np.inf." if level < 0 else "Subtract each row's largest score before exp."
-            ), mistakes=[overflow, *_WINDOW_MISTAKES])
-    for name, order in [("a future that screams", 1.0), ("a far past that screams", -1.0)]:
-        q = np.full((5, 1), 1e6)
-        k = order * np.linspace(-1e6, 1e6, 5)[:, None]
-        k[1:-1] += case.rng.normal(size=(3, 1))  # the ends stay: -10^12 is a score, too
-        v = case.rng.normal(size=(5, 2))
-        with case(name):
-            expect_same(windowed_attention, _windowed, q, k, v, 2, tol=TOLERANCE, hint=(
-                "Scores from -10^12 to 10^12: some weight lies where nobody may look, since your "
-                "mask uses a finite number. Use -np.inf."
-            ), mistakes=[late, overflow, *_WINDOW_MISTAKES])
+def ps3_windowed_attention(q, k, v, window):
+    T, d = q.shape
+    back = np.arange(T)[:, None] - np.arange(T)
+    seen = (back >= 0) & (back < window)
+    scores = q @ k.T / np.sqrt(d)
+    scores = np.where(seen, scores, -np.inf)
+    exps = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights = exps / exps.sum(axis=-1, keepdims=True)
+    return weights @ v
 
 
 # ---- 2. how sharp must a head be? ---------------------------------------------------------------
@@ -176,155 +144,140 @@ prediction(
 )
 
 
-@check(
+def _sizes(rng):
+    for _ in range(3):
+        n, w = int(rng.integers(3, 3000)), float(rng.uniform(0.3, 0.99))
+        yield f"n={n}, w={w:.2f}", n, w
+    yield "n=2, w=0.75", 2, 0.75
+    yield "a low weight", int(rng.integers(3, 9)), float(rng.uniform(0.02, 0.1))
+
+
+_SUM = "The position itself is in the sum below the fraction, too: w = e^s / (e^s + n - 1). Solve "
+_SUM += "that for s."
+
+
+@exercise(
     lesson="ps3",
     expects="a function `needed_score(n, w)`: a whole number n >= 2 and a weight 0 < w < 1 in, one "
     "number out",
     not_tested="w of 0 or 1; n of 1",
+    in_words="put the score s into a softmax with n - 1 zeros: w = e^s / (e^s + n - 1), and solve "
+    "for s",
+    tol=1e-3,
+    cases=_sizes,
+    slips=[
+        (" * (n - 1)", "", "That fits two positions. Here n - 1 others share the rest."),
+        ("(n - 1)", "n", "There are n positions in all, so n - 1 others."),
+        (" / (1 - w)", "", _SUM),
+        ("w * (n - 1) / (1 - w)", "w * n", _SUM),
+        ("math.log(w * (n - 1) / (1 - w))", "w * (n - 1) / (1 - w)", "That is exp of the score. Take "
+         "its logarithm."),
+        ("return math", "return -math", "The sign is wrong: a larger weight needs a larger score."),
+        ("math.log(", "math.log2(", "The softmax uses e: take the natural logarithm."),
+        ("math.log(", "math.log10(", "The softmax uses e: take the natural logarithm."),
+        ("w * (n - 1) / (1 - w)", "w", "That is the logarithm of the weight. The softmax also "
+         "divides by the sum over all n positions."),
+    ],
 )
-def ps3_needed_score(case, needed_score):
-    def right(n, w):
-        return math.log(w * (n - 1) / (1 - w))
-
-    mistakes = [
-        (lambda n, w: math.log(w / (1 - w)), "That fits two positions. Here n - 1 others share the "
-         "rest."),
-        (lambda n, w: math.log(w * n / (1 - w)), "There are n positions in all, so n - 1 others."),
-        (lambda n, w: math.log(w * (n - 1)), "The position itself stands in the sum below the "
-         "fraction, too: w = e^s / (e^s + n - 1). Solve that for s."),
-        (lambda n, w: math.log(w * n), "The position itself stands in the sum below the fraction: "
-         "w = e^s / (e^s + n - 1). Solve that for s."),
-        (lambda n, w: w * (n - 1) / (1 - w), "That is exp of the score. Take its logarithm."),
-        (lambda n, w: -right(n, w), "The sign is wrong: a larger weight needs a larger score."),
-        (lambda n, w: math.log2(w * (n - 1) / (1 - w)), "The softmax uses e: take the natural "
-         "logarithm."),
-        (lambda n, w: math.log10(w * (n - 1) / (1 - w)), "The softmax uses e: take the natural "
-         "logarithm."),
-        (lambda n, w: math.log(w), "That is the logarithm of the weight. The softmax also divides "
-         "by the sum over all n positions."),
-    ]
-    random = [(int(case.rng.integers(3, 3000)), float(case.rng.uniform(0.3, 0.99)))
-              for _ in range(3)]
-    low = (int(case.rng.integers(3, 9)), float(case.rng.uniform(0.02, 0.1)))
-    for n, w in [*random, (2, 0.75), low]:
-        with case(f"n={n}, w={w:.2f}"):
-            expect_same(needed_score, right, n, w, tol=1e-3, mistakes=mistakes, hint=(
-                "Put the score s into a softmax with n - 1 zeros: w = e^s / (e^s + n - 1). Solve "
-                "for s."
-            ))
+def ps3_needed_score(n, w):
+    return math.log(w * (n - 1) / (1 - w))
 
 
-# ---- 3. mend a head that prefers what is near ---------------------------------------------------
+# ---- 3. fix a head that prefers what is near ----------------------------------------------------
+
+
+def _seen_as(fn, what, q, k, slope):
+    """The weights, or what one property says of them."""
+
+    def weights_of(q, k):
+        weights = as_array(fn(q, k, slope))
+        T = len(q)
+        expect(weights.shape == (T, T), f"expected the weights, an array of shape {(T, T)}, got "
+               f"{weights.shape}")
+        return weights
+
+    w = weights_of(q, k)
+    with np.errstate(all="ignore"):
+        if what == "the sum of each row":
+            return w.sum(axis=1)
+        if what == "how far a new future moves the weights before it":
+            moved = []
+            for t in range(len(q) - 1):
+                other_q, other_k = q.copy(), k.copy()
+                other_q[t + 1 :], other_k[t + 1 :] = q[: t - len(q) : -1] + 1, 1 - k[t + 1 :]
+                moved.append(np.abs(weights_of(other_q, other_k) - w)[: t + 1].max())
+            return np.array(moved) + 1.0
+        if what == "a difference of scores":  # whatever rows or columns were divided by cancels
+            return np.log(w[4, 2] * w[3, 0] / (w[4, 0] * w[3, 2]))
+        if what == "log of (weight / weight of the one before it)":
+            return np.log(w[-1, 1:] / w[-1, :-1])
+    return w
+
+
+def _heads(rng):
+    for T, d in [(5, 3), (8, 2)]:
+        yield "each row sums to 1", "the sum of each row", *rng.normal(size=(2, T, d)), 0.5
+    yield ("the future changes nothing before it",
+           "how far a new future moves the weights before it", *rng.normal(size=(2, 6, 4)), 0.3)
+    for d in (3, 16):
+        yield "the scale", "a difference of scores", *rng.normal(size=(2, 5, d)), 0.0
+    for T, slope in [(6, 0.5), (5, 1.25)]:
+        same = np.tile(rng.normal(size=(2, 1, 3)), (1, T, 1))
+        yield ("what is near counts more", "log of (weight / weight of the one before it)", *same,
+               slope)
+    yield "all together", "the weights", *rng.normal(size=(2, 6, 4)), 0.7
+    yield "large scores", "the weights", *rng.normal(size=(2, 5, 2)) * 60.0, 0.7
+    k = np.linspace(-1e6, 1e6, 4)[:, None]
+    yield "a future with very high scores", "the weights", np.full((4, 1), 1e6), k, 0.7
+
 
 _DISTANCE = "subtract slope times the distance t - s"
+_PAST = "scores = np.where(back >= 0, scores, -np.inf)"
 
 
-def _mistaken_distance(sign=-1.0, scale=0.5, axis=-1, late="", stable=True):
-    def wrong(q, k, slope):
-        T, d = q.shape
-        back = np.arange(T)[:, None] - np.arange(T)
-        scores = q @ k.T / d**scale + sign * slope * back
-        scores = scores if late else np.where(back >= 0, scores, -np.inf)
-        exps = np.exp(scores - scores.max(axis, keepdims=True) if stable else scores)
-        weights = np.where(back >= 0, exps / exps.sum(axis, keepdims=True), 0.0)
-        return weights / weights.sum(-1, keepdims=True) if late == "repaired" else weights
-    return wrong
-
-
-_DISTANCE_MISTAKES = [
-    (_mistaken_distance(stable=False), "exp of a large score is infinite. Subtract each row's "
-     "largest score before exp."),
-    (_mistaken_distance(late="repaired"), "The future took part in the softmax, and the rest was "
-     "too small to be seen beside it. Hide it before the softmax."),
-    (_mistaken_distance(sign=1.0), f"Far positions are preferred: {_DISTANCE}."),
-    (_mistaken_distance(sign=0.0), f"The distance plays no part: {_DISTANCE}."),
-    (_mistaken_distance(scale=1), "You divide by d. The scale is the root of d."),
-    (_mistaken_distance(scale=0), "The scale is missing: divide by the root of d."),
-    (_mistaken_distance(axis=0), "The softmax runs down the columns. Each row has to sum to 1."),
-    (_mistaken_distance(late="late"), "The mask comes after the softmax. Hide the future before "
-     "it."),
-]
-
-
-@check(
+@exercise(
     lesson="ps3",
     expects="a function `distance_weights(q, k, slope)`: two arrays (T, d) and a number >= 0 in, "
     "the weights (T, T) out",
     not_tested="speed; slopes below 0",
+    tol=TOLERANCE,
+    cases=_heads,
+    call=_seen_as,
+    given=(f"np.sqrt(d) - slope * back\n    {_PAST}\n    {_EXPS}\n    {_WEIGHTS}\n    return weights",
+           "d + slope * back\n    exps = np.exp(scores - scores.max(axis=0, keepdims=True))\n"
+           "    return np.tril(exps / exps.sum(axis=0, keepdims=True))"),
+    slips=[
+        ("- slope * back", "+ slope * back", f"Far positions are preferred: {_DISTANCE}."),
+        (" - slope * back", "", f"The distance plays no part: {_DISTANCE}."),
+        ("q @ k.T / np.sqrt(d) - slope * back", "(q @ k.T - slope * back) / np.sqrt(d)", "The "
+         "distance is not divided by the root of d: scale the products first, then subtract."),
+        ("np.sqrt(d)", "d", "You divide by d. The scale is the root of d."),
+        ("np.sqrt(d)", "np.sqrt(T)", "You divide by the root of T. The scale is the root of d."),
+        (" / np.sqrt(d)", "", "The scale is missing: divide by the root of d."),
+        ("/ np.sqrt", "* np.sqrt", "You multiply by the root of d. Divide."),
+        ("exps.sum(axis=-1, keepdims=True)", "exps.sum(axis=0)", "The softmax runs down the columns. "
+         "Each row has to sum to 1."),
+        ("scores - scores.max(axis=-1, keepdims=True)", "scores", "exp of a large score is "
+         "infinite. Subtract each row's largest score before exp."),
+        (f"{_PAST}\n    {_EXPS}\n    {_WEIGHTS}", f"{_EXPS}\n    {_WEIGHTS} * (back >= 0)", "The "
+         "mask comes after the softmax: the future is still in the sum that the others were divided "
+         "by. Hide it before the softmax."),
+        (f"{_PAST}\n    {_EXPS}\n    {_WEIGHTS}", f"{_EXPS}\n    {_WEIGHTS} * (back >= 0)\n"
+         "    weights = weights / weights.sum(axis=-1, keepdims=True)", "The future took part in the "
+         "softmax, and the rest was too small to be seen beside it. Hide it before the softmax."),
+        *(("-np.inf", fill, f"The future leaks. {_FINITE}") for fill in ("-1e9", "-1e4", "-100.0")),
+        ("back >= 0", "back > 0", "A position may look at itself, and here it may not."),
+        ("back >= 0", "back <= 0", "The past is hidden, and the future is seen."),
+    ],
 )
-def ps3_distance_weights(case, distance_weights):
-    rng = case.rng
-
-    def weights_of(q, k, slope):
-        weights = as_array(distance_weights(q, k, slope))
-        expect(weights.shape == (len(q), len(q)), (
-            f"expected the weights, an array of shape {(len(q), len(q))}, got {weights.shape}"
-        ))
-        return weights
-
-    with case("each row sums to 1"):
-        for T, d in [(5, 3), (8, 2)]:
-            sums = weights_of(*rng.normal(size=(2, T, d)), 0.5).sum(axis=1)
-            worst = int(np.abs(sums - 1).argmax())
-            expect(np.allclose(sums, 1, atol=TOLERANCE), (
-                f"T={T}, d={d}: row {worst} sums to {sums[worst]:.4f}"
-            ), "Along which axis does the softmax run? And does anything become 0 after it?")
-    with case("the future changes nothing before it"):
-        q, k = rng.normal(size=(2, 6, 4))
-        before = weights_of(q, k, 0.3)
-        for t in range(5):
-            other_q, other_k = q.copy(), k.copy()
-            other_q[t + 1 :], other_k[t + 1 :] = rng.normal(size=(2, 5 - t, 4))
-            after = weights_of(other_q, other_k, 0.3)
-            moved = np.abs(after[: t + 1] - before[: t + 1]).max()
-            expect(moved < 1e-6, (
-                f"new queries and keys after position {t} move the weights of positions up to {t}, "
-                f"by up to {moved:.4f}"
-            ), "A 0 written over the weight hides it from the eye only: the future still stands in "
-               "the sum that the others were divided by. Hide it before the softmax, and let the "
-               "softmax run along the row.")
-    with case("the scale"):
-        for d in [3, 16]:
-            q, k = rng.normal(size=(2, 5, d))
-            w = weights_of(q, k, 0.0)
-            expect(np.all(w[3:, :3] > 0), "a weight in the past is 0 or less")
-            # Twice the quotient of two weights: whatever rows or columns were divided by cancels.
-            got = np.log(w[4, 2] * w[3, 0] / (w[4, 0] * w[3, 2]))
-            scores = (q[4] - q[3]) @ (k[2] - k[0])
-            expect_close(got, scores / math.sqrt(d), f"d={d}: a difference of scores",
-                         tol=1e-3, mistakes=[
-                (scores / d, "You divide by d. The scale is the root of d."),
-                (scores, "The scale is missing: divide by the root of d."),
-                (scores * math.sqrt(d), "You multiply by the root of d. Divide."),
-                (scores / math.sqrt(5), "You divide by the root of T. The scale is the root of d."),
-            ])
-    with case("what is near counts more"):
-        for T, slope in [(6, 0.5), (5, 1.25)]:
-            same = np.tile(rng.normal(size=(2, 1, 3)), (1, T, 1))
-            w = weights_of(*same, slope)
-            past = w[T - 1]
-            expect(np.all(past > 0), "a weight in the past is 0 or less")
-            expect_close(np.log(past[1:] / past[:-1]), np.full(T - 1, slope), (
-                f"equal keys, slope {slope}: log of (weight / weight of the one before it)"
-            ), tol=1e-3, hint=f"Equal keys: the distance alone decides, {_DISTANCE}.", mistakes=[
-                (np.full(T - 1, -slope), f"Far positions are preferred: {_DISTANCE}."),
-                (np.zeros(T - 1), f"The distance plays no part: {_DISTANCE}."),
-                (np.full(T - 1, slope / math.sqrt(3)), "The distance is not divided by the root of "
-                 "d: scale the products first, then subtract."),
-            ])
-    for name, shape, size in [("all together", (6, 4), 1.0), ("large scores", (5, 2), 60.0)]:
-        with case(name):
-            q, k = rng.normal(size=(2, *shape)) * size
-            expect_same(distance_weights, _distance_weights, q, k, 0.7, tol=TOLERANCE,
-                        mistakes=_DISTANCE_MISTAKES, hint="Compare row by row with a small example "
-                        "on paper: T=2 is enough.")
-    with case("a future that screams"):
-        q, k = np.full((4, 1), 1e6), np.linspace(-1e6, 1e6, 4)[:, None]
-        expect_same(distance_weights, _distance_weights, q, k, 0.7, tol=TOLERANCE,
-                    mistakes=_DISTANCE_MISTAKES, hint=(
-            "Scores from -10^12 to 10^12: hide the future with -np.inf, before the softmax. A "
-            "finite number leaks, and a 0 after the softmax comes too late."
-        ))
+def ps3_distance_weights(q, k, slope):
+    T, d = q.shape
+    back = np.arange(T)[:, None] - np.arange(T)
+    scores = q @ k.T / np.sqrt(d) - slope * back
+    scores = np.where(back >= 0, scores, -np.inf)
+    exps = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights = exps / exps.sum(axis=-1, keepdims=True)
+    return weights
 
 
 # ---- 4. the weights do not know the keys --------------------------------------------------------
@@ -360,7 +313,7 @@ def ps3_other_keys(case, other_keys):
             if np.allclose(got @ k[0], (k @ k[0]) * (got @ k[0])[0] / (k @ k[0])[0]):
                 hint = "A factor stretches the differences of the scores, and they are what counts."
             elif np.allclose(np.sort(got, axis=0), np.sort(k, axis=0)):
-                hint = "Other places are other weights. Move every key instead."
+                hint = "The same keys at other positions give other weights. Move every key instead."
             elif differences.max() > 1e-6:
                 hint = "You move each key by another amount. What if all moved by the same?"
             expect(off.max() < TOLERANCE, (
@@ -394,26 +347,25 @@ def _last_seen(ids):
 def _copy_hint(weights, seen, ids):
     looks = {t: int(weights[t].argmax()) for t in seen}
     if all(looks[t] == seen[t][-1] + 1 for t in seen):
-        return "It looks at the right place, but not sharply enough. Make the queries larger."
+        return "It looks at the right position, but not sharply enough. Make the queries larger."
     if all(looks[t] in seen[t] or looks[t] == t for t in seen) and any(
         looks[t] in seen[t] and looks[t] - 1 not in seen[t] for t in seen
     ):
         return ("It finds the equal character itself, not the one after it. The key of a position "
-                "should say which character stands before it.")
+                "should say which character is before it.")
     if all(looks[t] - 1 in seen[t] for t in seen):
         first = [weights[t, places[0] + 1] for t, places in seen.items()]
         if all(looks[t] == seen[t][0] + 1 for t in seen) and min(first) >= 0.9:
             return "It copies what came after the first occurrence. The last one should win."
-        return ("It finds places after an equal character, but not only the last of them. Let a "
-                "key that stands later score a little more.")
+        return ("It finds positions after an equal character, but not only the last of them. Let a "
+                "later key score a little more.")
     if all(looks[t] == t for t in seen):
-        return ("Every position looks at itself. Does a key say which character stands there, "
-                "rather than which stands before it? Or does the place count for more than a "
+        return ("Every position looks at itself. Does a key say which character is there, "
+                "rather than which is before it? Or does the position count for more than a "
                 "match?")
     if all(looks[t] == 0 for t in seen):
         return "Every position looks at the start: is every score the same?"
-    return ("A query says which character I am, a key says which character stands before me: they "
-            "should meet in the same dimension.")
+    return ""
 
 
 @check(
@@ -463,9 +415,9 @@ def ps3_copy_head(case, copy_head):
                 target = ids[places[-1] + 1]
                 others = np.delete(out[t], target)
                 expect(out[t, target] > others.max() and abs(out[t, target] - 1) <= 0.15, (
-                    f"in {ids} position {t} looks at the right place, but the result says "
+                    f"in {ids} position {t} looks at the right position, but the result says "
                     f"{int(out[t].argmax())} with {out[t].max():.2f}; expected: {target}, about 1"
-                ), "A value should say which character stands at its own place: a 1 at its id.")
+                ), "A value should say which character is at its own position: a 1 at its id.")
 
 
 # ---- 6. measure the heads of a trained model ----------------------------------------------------
@@ -485,7 +437,11 @@ def ps3_head_measures(case, head_entropy, head_distance):
         t = np.arange(w.shape[-1])
         return t[:, None] - t
 
+    no_floor = (lambda w: -(w * np.log(w)).sum(-1).mean(-1), "log(0) is minus infinity, and 0 times "
+                "that is NaN. 0 log 0 has to count as 0: take the log of np.where(weights > 0, "
+                "weights, 1).")
     entropy_mistakes = [
+        no_floor,
         (lambda w: (w * safe_log(w)).sum(-1).mean(-1), "The sign: the entropy is minus "
          "the sum of w log w, and not negative."),
         (lambda w: _entropies(w) / math.log(2), "That is in bits. Take the natural "
@@ -517,26 +473,14 @@ def ps3_head_measures(case, head_entropy, head_distance):
         scores = case.rng.normal(size=(L, H, T, T)) * 2
         weights = softmax(scores + _future(T))
         with case(f"entropy, L={L}, H={H}, T={T}"):
-            expect_same(head_entropy, _entropies, weights, tol=TOLERANCE, hint=(
-                "For each row: minus the sum of w log w, where 0 log 0 counts as 0. Then the mean "
-                "over the rows."
-            ), mistakes=entropy_mistakes)
+            expect_same(head_entropy, _entropies, weights, tol=TOLERANCE, mistakes=entropy_mistakes)
         with case(f"distance, L={L}, H={H}, T={T}"):
-            expect_same(head_distance, _distances, weights, tol=TOLERANCE, hint=(
-                "For each row t: the sum over s of weights[t, s] * (t - s). Then the mean over the "
-                "rows."
-            ), mistakes=distance_mistakes)
+            expect_same(head_distance, _distances, weights, tol=TOLERANCE, mistakes=distance_mistakes)
     sharp = np.stack([np.eye(6), np.eye(6, k=-1)])[None]  # (1, 2, T, T): itself, and the one before
     sharp[0, 1, 0, 0] = 1.0
     with case("heads that give all to one position"):
-        expect_same(head_entropy, _entropies, sharp, tol=TOLERANCE, hint=(
-            "log(0) is minus infinity, and 0 times that is NaN. 0 log 0 has to count as 0: take "
-            "the log of np.where(weights > 0, weights, 1)."
-        ))
-        expect_same(head_distance, _distances, sharp, tol=TOLERANCE, hint=(
-            "The first head looks at itself: distance 0. The second looks one back, but for "
-            "position 0."
-        ))
+        expect_same(head_entropy, _entropies, sharp, tol=TOLERANCE, mistakes=entropy_mistakes)
+        expect_same(head_distance, _distances, sharp, tol=TOLERANCE, mistakes=distance_mistakes)
 
 
 @check(
@@ -548,7 +492,7 @@ def ps3_head_measures(case, head_entropy, head_distance):
 def ps3_own_text(case, text, sharpest, furthest):
     model, tokenizer = load_pretrained()
     with case("a text for the model"):
-        expect(isinstance(text, str), f"expected a text, got {text!r:.40}")
+        expect(isinstance(text, str), f"expected a text, got {show(text)}")
         unknown = sorted(set(text) - set(tokenizer.chars))
         expect(not unknown, f"the model does not know these characters: {unknown[:8]}",
                "Use `readable(...)`, which leaves out what it does not know.")
@@ -570,7 +514,7 @@ def ps3_own_text(case, text, sharpest, furthest):
             values = measure(model.attention_weights(tokenizer.encode(text)))  # (L, H)
             pair = as_array(got)
             expect(pair.shape == (2,) and np.all(pair == np.round(pair)), (
-                f"expected (layer, head), two whole numbers, got {got!r:.40}"
+                f"expected (layer, head), two whole numbers, got {show(got)}"
             ))
             pair = tuple(int(i) for i in pair)
             fits = all(0 <= i < n for i, n in zip(pair, values.shape))
@@ -579,6 +523,6 @@ def ps3_own_text(case, text, sharpest, furthest):
                 "the layer comes first."))
             opposite = values[pair] == (np.max if best is np.min else np.min)(values)
             expect(abs(values[pair] - best(values)) < 1e-4, f"{pair} is not it", (
-                turned_round if opposite else "Find the place in your table of numbers, (L, H): "
+                turned_round if opposite else "In your table of numbers, (L, H), "
                 "np.unravel_index(index, table.shape) turns an index into (layer, head)."
             ))
