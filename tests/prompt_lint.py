@@ -38,7 +38,13 @@ BOLD = re.compile(r"\*\*(.+?)\*\*", re.DOTALL)
 ASKED_IN_A_LIST = re.compile(r"^[ \t]*(?:\d+\.|[-*+]) .*\?", re.MULTILINE)
 SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
 CLOSING = (  # sections that ask nothing, or what has no one answer
-    "What to take", "Take away", "Where to go", "New words", "Words", "On your own", "In practice",
+    "What to take",
+    "Take away",
+    "Where to go",
+    "New words",
+    "Words",
+    "On your own",
+    "In practice",
     "Further reading",
 )
 
@@ -178,6 +184,8 @@ def shown_before(cells: list, number: int, begin: int) -> Iterator[str]:
 
 def on_slide_at_once(cells: list, number: int) -> Iterator[str]:
     """What the class can read while the question is on the screen: no fragment has come yet."""
+    if not any("slideshow" in cell.metadata for cell in cells):
+        return  # an extra has no slides
     yield from SLIDE.findall(cells[number - 1].source)
     for cell in cells[number:]:
         role = cell.metadata.get("slideshow", {}).get("slide_type")
@@ -224,7 +232,9 @@ def plain(text: str) -> str:
 
 def only_slide_asks(cells: list, number: int) -> bool:
     """Does a slide ask in bold what nobody asks in the lesson's cells on that slide?"""
-    asked = [key for slide in SLIDE.findall(cells[number - 1].source) for key in BOLD.findall(slide)]
+    asked = [
+        key for slide in SLIDE.findall(cells[number - 1].source) for key in BOLD.findall(slide)
+    ]
     if not any("?" in key or key.startswith("Predict") for key in asked):
         return False
     around = [number - 2, number - 1, number]

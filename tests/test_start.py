@@ -81,9 +81,12 @@ def installer(project, monkeypatch):
         def take(self):
             """The calls since the last time, each as one word."""
             taken = [
-                "venv" if "venv" in words
-                else "ensurepip" if "ensurepip" in words
-                else "project" if "-e" in words
+                "venv"
+                if "venv" in words
+                else "ensurepip"
+                if "ensurepip" in words
+                else "project"
+                if "-e" in words
                 else Path(words[-1]).relative_to(project.root).as_posix()
                 for words in calls
                 if "--version" not in words  # only a question
@@ -139,7 +142,10 @@ def test_an_old_python_can_read_start_py_and_stops_there():
 def command(*arguments, **kwargs):
     return subprocess.run(
         [sys.executable, str(here().root / "start.py"), *arguments],
-        capture_output=True, text=True, timeout=60, **kwargs,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **kwargs,
     )
 
 
@@ -257,8 +263,15 @@ def test_jupyter_and_ipython_have_a_configuration_of_their_own(project, monkeypa
 
 
 def test_python_and_matplotlib_do_with_a_lesson_what_they_always_do(project, monkeypatch):
-    for name in ("PYTHONDEVMODE", "PYTHONWARNINGS", "PYTHONIOENCODING", "PYTHON_GIL",
-                 "MPLBACKEND", "MATPLOTLIBRC", "MPLCONFIGDIR"):
+    for name in (
+        "PYTHONDEVMODE",
+        "PYTHONWARNINGS",
+        "PYTHONIOENCODING",
+        "PYTHON_GIL",
+        "MPLBACKEND",
+        "MATPLOTLIBRC",
+        "MPLCONFIGDIR",
+    ):
         monkeypatch.setenv(name, "theirs")
     monkeypatch.setenv("PYTHONHASHSEED", "7")
     env = project.child_env(users_config=True)
@@ -281,6 +294,7 @@ def test_where_no_private_file_can_be_the_settings_are_elsewhere(
 ):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     if kind == "read-only":
+
         def refused(**arguments):
             raise OSError(errno.EROFS, "Read-only file system")
 
@@ -300,7 +314,8 @@ def started(project, monkeypatch, *options, config_path=()):
     """The words and the environment with which ``start.py`` would start JupyterLab."""
     listed = "".join(f"{folder}\n" for folder in config_path)
     monkeypatch.setattr(
-        lab.subprocess, "run",
+        lab.subprocess,
+        "run",
         lambda words, **kwargs: subprocess.CompletedProcess(words, 0, listed),
     )
     calls = []
@@ -334,7 +349,8 @@ def test_a_configuration_that_jupyter_reads_in_any_case_is_named(project, monkey
     started(project, monkeypatch, config_path=listed)
     said = [line for line in capsys.readouterr().out.splitlines() if "is read too" in line]
     assert [Path(line.split(": ")[1]).relative_to(theirs).as_posix() for line in said] == [
-        "jupyter_server_config.d/hub.json", "jupyter_server_config.py",
+        "jupyter_server_config.d/hub.json",
+        "jupyter_server_config.py",
     ]
 
 
@@ -370,14 +386,22 @@ def test_the_address_that_jupyterlab_prints_is_a_page_under_any_base_url(tmp_pat
     """A real JupyterLab; ``/lab/`` is the base URL that can be mistaken for a part of the page."""
     (tmp_path / "my_work").mkdir()
     monkeypatch.setattr(Project, "python", Path(sys.executable))
-    command = lab.lab_command(Project(tmp_path), "my_work", [
-        "--ServerApp.base_url=/lab/", "--no-browser", "--IdentityProvider.token=", "--port=0",
-    ])
+    command = lab.lab_command(
+        Project(tmp_path),
+        "my_work",
+        [
+            "--ServerApp.base_url=/lab/",
+            "--no-browser",
+            "--IdentityProvider.token=",
+            "--port=0",
+        ],
+    )
     env = here().child_env() | {"PYTHONPATH": ""}
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, encoding="utf-8") as process:
         try:
             address = next(
-                found[0] for line in process.stderr
+                found[0]
+                for line in process.stderr
                 if (found := re.search(r"http://127.0.0.1:\S+", line))
             )
             assert address.endswith("/lab/lab/tree/my_work")
@@ -404,10 +428,29 @@ def settings(project, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_DRY_RUN", "PIP_CONSTRAINT", "PIP_REQUIRE_HASHES",
-     "PIP_USER", "PIP_NO_DEPS", "PIP_PYTHON", "PIP_ONLY_BINARY", "PIP_REQUIREMENT", "PIP_PRE",
-     "UV_TARGET", "UV_CONSTRAINT", "UV_REQUIRE_HASHES", "UV_PYTHON", "UV_SYSTEM_PYTHON",
-     "UV_OVERRIDE", "UV_EXCLUDE_NEWER", "UV_NO_BINARY", "UV_PROJECT_ENVIRONMENT"],
+    [
+        "PIP_TARGET",
+        "PIP_PREFIX",
+        "PIP_ROOT",
+        "PIP_DRY_RUN",
+        "PIP_CONSTRAINT",
+        "PIP_REQUIRE_HASHES",
+        "PIP_USER",
+        "PIP_NO_DEPS",
+        "PIP_PYTHON",
+        "PIP_ONLY_BINARY",
+        "PIP_REQUIREMENT",
+        "PIP_PRE",
+        "UV_TARGET",
+        "UV_CONSTRAINT",
+        "UV_REQUIRE_HASHES",
+        "UV_PYTHON",
+        "UV_SYSTEM_PYTHON",
+        "UV_OVERRIDE",
+        "UV_EXCLUDE_NEWER",
+        "UV_NO_BINARY",
+        "UV_PROJECT_ENVIRONMENT",
+    ],
 )
 def test_settings_that_do_not_fit_are_left_out(project, settings, monkeypatch, name):
     monkeypatch.setenv(name, "1")
@@ -416,10 +459,25 @@ def test_settings_that_do_not_fit_are_left_out(project, settings, monkeypatch, n
 
 @pytest.mark.parametrize(
     "name",
-    ["PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_PROXY", "PIP_CERT",
-     "PIP_CLIENT_CERT", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT", "UV_INDEX_URL",
-     "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_OURS_PASSWORD", "UV_NATIVE_TLS", "UV_INSECURE_HOST",
-     "HTTPS_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"],
+    [
+        "PIP_INDEX_URL",
+        "PIP_EXTRA_INDEX_URL",
+        "PIP_FIND_LINKS",
+        "PIP_PROXY",
+        "PIP_CERT",
+        "PIP_CLIENT_CERT",
+        "PIP_TRUSTED_HOST",
+        "PIP_DEFAULT_TIMEOUT",
+        "UV_INDEX_URL",
+        "UV_DEFAULT_INDEX",
+        "UV_INDEX",
+        "UV_INDEX_OURS_PASSWORD",
+        "UV_NATIVE_TLS",
+        "UV_INSECURE_HOST",
+        "HTTPS_PROXY",
+        "SSL_CERT_FILE",
+        "REQUESTS_CA_BUNDLE",
+    ],
 )
 def test_where_packages_come_from_is_kept(project, settings, monkeypatch, name):
     monkeypatch.setenv(name, "given")
@@ -433,7 +491,8 @@ def test_files_of_settings_are_read_in_the_same_way(project, settings, monkeypat
         "list.format='json'\n:env:.cert='/etc/cert'\n"
     )
     monkeypatch.setattr(
-        installers.subprocess, "run",
+        installers.subprocess,
+        "run",
         lambda *words, **kwargs: subprocess.CompletedProcess(words, 0, listed),
     )
     (settings / "uv" / "uv.toml").write_text(
@@ -444,10 +503,16 @@ def test_files_of_settings_are_read_in_the_same_way(project, settings, monkeypat
     monkeypatch.setenv("PIP_CERT", "/my/cert")
     env = installers.installer_env(project)
     assert {name: env[name] for name in env if name.startswith(("PIP_", "UV_"))} == {
-        "PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "UV_NO_CONFIG": "1",
-        "PIP_EXTRA_INDEX_URL": "http://one http://two", "PIP_PROXY": "http://new",
-        "PIP_CERT": "/my/cert", "UV_NATIVE_TLS": "true", "UV_INSECURE_HOST": "a b",
-        "UV_DEFAULT_INDEX": "http://default", "UV_INDEX": "ours=http://ours",
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "UV_NO_CONFIG": "1",
+        "PIP_EXTRA_INDEX_URL": "http://one http://two",
+        "PIP_PROXY": "http://new",
+        "PIP_CERT": "/my/cert",
+        "UV_NATIVE_TLS": "true",
+        "UV_INSECURE_HOST": "a b",
+        "UV_DEFAULT_INDEX": "http://default",
+        "UV_INDEX": "ours=http://ours",
     }
 
 
@@ -460,7 +525,15 @@ def test_bench_passes_its_options_on_and_stays_in_the_users_folder(project, monk
     monkeypatch.setattr(cli, "here", lambda: project)
     assert cli.run(["bench", "quality", "--text", "my.txt"]) == 3
     [(words, kwargs)] = calls
-    assert words == [str(project.python), "-P", "-m", "tools.benchmarks", "quality", "--text", "my.txt"]
+    assert words == [
+        str(project.python),
+        "-P",
+        "-m",
+        "tools.benchmarks",
+        "quality",
+        "--text",
+        "my.txt",
+    ]
     assert "cwd" not in kwargs  # my.txt lies where the command was typed
     assert kwargs["env"]["VIRTUAL_ENV"] == str(project.venv)
     assert prepared == ["lessons"]
@@ -477,7 +550,9 @@ def mine(project, name=LESSONS[0]):
 
 def test_copies_are_made_when_absent_and_hold_no_solution(project):
     my_work.bring_up_to_date(project)
-    made = sorted(path.relative_to(project.work).as_posix() for path in project.work.rglob("*.ipynb"))
+    made = sorted(
+        path.relative_to(project.work).as_posix() for path in project.work.rglob("*.ipynb")
+    )
     assert made == LESSONS
     assert mine(project).read_text() == "original of 01_tokenization.ipynb"
 
@@ -543,8 +618,17 @@ def test_reset_of_an_untouched_copy_leaves_nothing_behind(project):
 
 @pytest.mark.parametrize(
     "word",
-    ["2", "02", "autograd", "02_autograd", "02_autograd.ipynb", "my_work/02_autograd.ipynb",
-     "my_work\\02_autograd.ipynb", "./my_work/02_autograd.ipynb", "02_AUTOGRAD"],
+    [
+        "2",
+        "02",
+        "autograd",
+        "02_autograd",
+        "02_autograd.ipynb",
+        "my_work/02_autograd.ipynb",
+        "my_work\\02_autograd.ipynb",
+        "./my_work/02_autograd.ipynb",
+        "02_AUTOGRAD",
+    ],
 )
 def test_a_notebook_may_be_named_in_many_ways(project, word):
     assert my_work.find_name(project, word) == "02_autograd.ipynb"
@@ -763,7 +847,8 @@ def test_a_file_system_without_links_gets_copies(project, installer, monkeypatch
 def test_a_python_without_venv_says_what_to_install(project, installer, monkeypatch, module):
     find_spec = environment.importlib.util.find_spec
     monkeypatch.setattr(
-        environment.importlib.util, "find_spec",
+        environment.importlib.util,
+        "find_spec",
         lambda name: None if name == module else find_spec(name),
     )
     with pytest.raises(UserError, match=f"no module {module}") as error:
@@ -819,7 +904,10 @@ def test_what_an_installer_prints_goes_to_the_log(project):
 
 
 def test_two_at_once_wait_for_each_other(project):
-    with environment.only_one(project), (project.root / "build" / "install.lock").open("a+") as file:
+    with (
+        environment.only_one(project),
+        (project.root / "build" / "install.lock").open("a+") as file,
+    ):
         assert not environment.try_lock(file)
     with (project.root / "build" / "install.lock").open("a+") as file:
         assert environment.try_lock(file)
@@ -843,28 +931,23 @@ LOGS = {
     "/usr/lib/ssl/certs is a path": "the installer stopped",
     "pip is configured with locations that require TLS/SSL, however the ssl module in Python is "
     "not available.\nSSLError(\"Can't connect to HTTPS URL because the SSL module is not "
-    "available.\")": "without the module ssl",
+    'available.")': "without the module ssl",
     "ERROR: Ignored the following versions that require a different python version: 2.4.6 "
-    "Requires-Python >=3.12\nERROR: No matching distribution found for numpy==2.4.6":
-        "no ready-made file for this Python",
+    "Requires-Python >=3.12\nERROR: No matching distribution found for numpy==2.4.6": "no ready-made file for this Python",
     "ERROR: Ignored the following versions that require a different python version: 2.5 "
     "Requires-Python >=3.12\nERROR: Could not find a version that satisfies the requirement "
-    "numpy==2.4.6 (from versions: 1.26)\nERROR: No matching distribution found for numpy==2.4.6":
-        "server has no file of numpy==2.4.6",
+    "numpy==2.4.6 (from versions: 1.26)\nERROR: No matching distribution found for numpy==2.4.6": "server has no file of numpy==2.4.6",
     "Looking in indexes: http://mirror/simple\nERROR: Could not find a version that satisfies the "
     "requirement numpy==2.4.6 (from versions: none)\n"
     "ERROR: No matching distribution found for numpy==2.4.6": "server has no file of numpy==2.4.6",
-    "Because anywidget was not found in the package registry and you require anywidget==0.11.0":
-        "server has no file of anywidget",
+    "Because anywidget was not found in the package registry and you require anywidget==0.11.0": "server has no file of anywidget",
     "Because there is no version of numpy==2.4.6 and you require": "no file of numpy==2.4.6",
-    "hint: Wheels are required for numpy, it has no wheels with a matching Python ABI tag":
-        "no ready-made file for this Python",
+    "hint: Wheels are required for numpy, it has no wheels with a matching Python ABI tag": "no ready-made file for this Python",
     "ERROR: HTTP error 403 while getting numpy": "refused",
     "Error: [Errno 1] Operation not permitted: 'lib' -> '/media/stick/.venv/lib64'": "no links",
     "Error: [Errno 13] Permission denied: 'lib' -> '/mnt/share/.venv/lib64'": "no links",
     "Unable to symlink '/usr/bin/python3.11' to '/media/stick/.venv/bin/python3'": "no links",
-    "Error: Refusing to create a venv in /tmp/a:b/.venv because it contains the PATH separator :.":
-        "separates paths",
+    "Error: Refusing to create a venv in /tmp/a:b/.venv because it contains the PATH separator :.": "separates paths",
     "Segmentation fault": "the installer stopped",
 }
 
@@ -922,17 +1005,29 @@ def test_all_parts_run_and_a_missing_browser_is_said(project, parts, capsys):
     assert testing.run_tests(project, []) == 0
     programs = [words[:3] for words, _ in parts.calls]
     assert programs[:5] == [
-        ["-m", "ruff", "check"], ["-m", "ruff", "format"], ["-m", "codespell_lib", "."],
+        ["-m", "ruff", "check"],
+        ["-m", "ruff", "format"],
+        ["-m", "codespell_lib", "."],
         ["tests/notebook_lint.py", *[f"notebooks/{name}" for name in LESSONS[:2]]],
         ["-m", "basedpyright"],
     ]
     unit, notebooks = [words[2:] for words, _ in parts.calls[5:]]
     assert unit == [
-        "tests", "--ignore=tests/browser", "--ignore=tests/bridge", "-n", "2", "--dist", "loadfile"
+        "tests",
+        "--ignore=tests/browser",
+        "--ignore=tests/bridge",
+        "-n",
+        "2",
+        "--dist",
+        "loadfile",
     ]
     assert notebooks[:6] == [
-        "-p", "tools.testing.plugin",
-        "--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/nbval_sanitize.cfg",
+        "-p",
+        "tools.testing.plugin",
+        "--nbval",
+        "--nbval-current-env",
+        "--nbval-sanitize-with",
+        "tests/nbval_sanitize.cfg",
     ]
     lessons = [str(Path("notebooks") / name) for name in LESSONS]
     assert set(lessons) <= set(notebooks)
@@ -1085,8 +1180,11 @@ def test_a_browser_is_found_in_the_usual_places(monkeypatch, tmp_path):
 def run_in(folder, *arguments):
     return subprocess.run(
         [sys.executable, "-m", *arguments],
-        cwd=folder, env=here().child_env() | {"PYTHONPATH": str(here().root)},
-        capture_output=True, text=True, timeout=120,
+        cwd=folder,
+        env=here().child_env() | {"PYTHONPATH": str(here().root)},
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
 

@@ -137,6 +137,7 @@ def browser_tests(project: Project, options: list[str], variables: dict[str, str
     return problem
 
 
+SCALE = "notebooks/extras/07_scale.ipynb"  # with PyTorch it computes more, and prints the same
 NO_TORCH = "did not run: PyTorch and transformers are not installed"
 
 
@@ -145,7 +146,8 @@ def bridge_tests(project: Project, options: list[str], variables: dict[str, str]
     if not {"torch", "transformers"} <= set(installed_packages(project)):
         say(f"\n== bridge tests ==\nbridge tests {NO_TORCH}")
         return "FAILED: " + NO_TORCH if os.environ.get("MINIGPT_REQUIRE_TORCH") == "1" else NO_TORCH
-    return pytest(project, "bridge", ["tests/bridge", *options], variables)
+    problem = pytest(project, "bridge", ["tests/bridge", *options], variables)
+    return problem or pytest(project, "bridge notebook", [*NBVAL, SCALE, *options], variables)
 
 
 PARTS = {
