@@ -1,7 +1,8 @@
 """Make what students open from the solutions: ``python -m tools.teaching.problems [--check] [FILE]...``
 
-A solution in ``notebooks/solutions`` is the one source of a problem set. nbgrader's own steps
-take its solutions and hidden tests out, then the notebook is run from top to bottom. With
+A solution in ``notebooks/solutions`` is the one source of a problem set. Its cells are marked as
+nbgrader marks them (metadata `nbgrader`, version 3), so that a set can be used with nbgrader too.
+Solutions and hidden tests are taken out, then the notebook is run from top to bottom. With
 ``--check`` all is made in a temporary folder and compared with what is stored.
 
 A secret is a line of a solution or of a hidden test. Before a problem set is written, its text,
@@ -10,6 +11,8 @@ outputs and metadata are searched for them.
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
 import re
 import sys
@@ -20,45 +23,64 @@ from pathlib import Path
 import nbformat
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
-from nbgrader.preprocessors import (
-    CheckCellMetadata,
-    ClearHiddenTests,
-    ClearMarkScheme,
-    ClearOutput,
-    ClearSolutions,
-    ComputeChecksums,
-    LockCells,
-)
-from traitlets.config import Config
 
 from tools.teaching.execute import execute
 
-# An untouched cell must run: nbgrader's own stub raises an error.
-STUBS = Config(
-    ClearSolutions={
-        "code_stub": {"python": "...  # your code"},
-        "text_stub": "*Write your answer here.*",
-    }
-)
-BEFORE_HIDING = [LockCells, ClearSolutions, ClearOutput, CheckCellMetadata, ComputeChecksums]
-HIDING = [ClearHiddenTests, ClearMarkScheme, ComputeChecksums, CheckCellMetadata]
+CODE_STUB, TEXT_STUB = "...  # your code", "*Write your answer here.*"  # an untouched cell must run
 
 MARKS = re.compile(r"(BEGIN|END) (SOLUTION|HIDDEN TESTS|MARK SCHEME)")
 PICTURE = re.compile(r'(data:image/png;base64,|"image/png": ")(?:[A-Za-z0-9+/=\s]|\\n)+')
 LEAST = 12  # characters without blanks: a shorter line (`return x`) gives nothing away
 
 
-def apply(steps: list[type], notebook: NotebookNode, resources: dict | None = None) -> NotebookNode:
-    """Send a notebook through steps of nbgrader."""
-    resources = {} if resources is None else resources
-    for step in steps:
-        notebook, resources = step(config=STUBS)(notebook, resources)
-    return notebook
-
-
 def without_secrets(solution: NotebookNode) -> NotebookNode:
-    """The student's version of a solution, not yet run."""
-    return apply(BEFORE_HIDING + HIDING, nbformat.from_dict(solution))
+    """The student's version of a solution, not yet run. Raises ValueError where a mark is wrong."""
+    made = copy.deepcopy(solution)
+    for cell in made.cells:
+        info = cell.metadata.get("nbgrader", {})
+        cell.source = cleared(cell, info)
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+        if info.get("solution") or info.get("grade") or info.get("locked"):
+            cell.metadata.deletable = False
+            if not info.get("solution"):
+                cell.metadata.editable = False
+            info.checksum, info.cell_type = checksum(cell), cell.cell_type
+    return made
+
+
+def cleared(cell: NotebookNode, info: dict) -> str:
+    """A cell's text, a stub in the place of each solution, without hidden tests."""
+    stub = CODE_STUB if cell.cell_type == "code" else TEXT_STUB
+    kept, inside, solved = [], "", False
+    for line in cell.source.split("\n"):
+        mark = MARKS.search(line)
+        begins, kind = (mark[1] == "BEGIN", mark[2]) if mark else (False, "")
+        if mark and inside != ("" if begins else kind):
+            raise ValueError(f"the mark {mark[0]} stands in the wrong order")
+        if mark and not info.get("solution" if kind == "SOLUTION" else "grade"):
+            raise ValueError(f"the mark {mark[0]} stands in a cell of another kind")
+        if mark:
+            inside = kind if begins else ""
+            if begins and kind == "SOLUTION":
+                kept.append(re.match(r"\s*", line)[0] + stub)
+                solved = True
+        elif not inside:
+            kept.append(line)
+    if inside:
+        raise ValueError(f"there is no END {inside}")
+    return stub if info.get("solution") and not solved else "\n".join(kept)
+
+
+def checksum(cell: NotebookNode) -> str:
+    """What tells a cell that was touched, as nbgrader computes it."""
+    info = cell.metadata.nbgrader
+    solution, grade = bool(info.get("solution")), bool(info.get("grade"))
+    locked = not solution and (grade or bool(info.get("locked")))
+    parts = [cell.source, cell.cell_type, str(grade), str(solution), str(locked), info.grade_id]
+    if grade:
+        parts.append(str(float(info.points)))
+    return hashlib.md5("".join(parts).encode(), usedforsecurity=False).hexdigest()
 
 
 def regions(source: str) -> list[list[str]]:
@@ -181,14 +203,14 @@ def main(arguments: list[str]) -> int:
             stored = source.parents[1] / "problems" / source.name
             target = Path(folder) / source.name if check else stored
             try:
-                trouble = [f"it gives away {leak}" for leak in make(source, target)]
+                problem = [f"it gives away {leak}" for leak in make(source, target)]
             except (CellExecutionError, RuntimeError, ValueError, OSError) as error:
-                trouble = [f"it cannot be made: {error}"]
-            if check and not trouble and (found := difference(stored, target)):
-                trouble = [f"{found}; start.py problems makes it again"]
-            failed += bool(trouble)
+                problem = [f"it cannot be made: {error}"]
+            if check and not problem and (found := difference(stored, target)):
+                problem = [f"{found}; start.py problems makes it again"]
+            failed += bool(problem)
             good = "as stored" if check else "made"
-            print(f"problems/{source.name}: {'; '.join(trouble) or good}", flush=True)
+            print(f"problems/{source.name}: {'; '.join(problem) or good}", flush=True)
     if sources:
         folder = sources[0].parents[1]
         known = {path.name for path in (folder / "solutions").glob("*.ipynb")}

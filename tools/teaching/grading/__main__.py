@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import base64
 import csv
+import hashlib
+import itertools
 import json
-import logging
-import os
 import shutil
-import subprocess
 import sys
+import tempfile
 import time
-import warnings
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from datetime import datetime
@@ -20,17 +21,25 @@ from pathlib import Path
 
 import nbformat
 
-from tools.teaching.grading import jail, report, submissions
-from tools.teaching.grading.course import Course, marks_in_book
-from tools.teaching.grading.report import Row
-from tools.teaching.grading.runner import NOT_STARTED
-from tools.teaching.grading.submissions import Submission, same_letters
 from tools.launcher.project import here
+from tools.teaching.grading import report, submissions
+from tools.teaching.grading.cells import ProblemSet, answer_hash
+from tools.teaching.grading.feedback import feedback
+from tools.teaching.grading.report import Mark, Row, Student
+from tools.teaching.grading.sandbox import FULL, PART, Sandbox
+from tools.teaching.grading.submissions import Submission
+from tools.teaching.grading.times import read_time
 
 ROOT = here().root
 OURS = ".grading"  # a folder with a file of this name may be emptied
-FULL = "own file system, own processes, no network, limits on time and memory"
-PART = "limits on time and memory; this system cannot hide files and network from a notebook"
+RUNS = "runs"  # what ran already, so that marking does not run it again
+
+
+def due_time(text: str) -> datetime:
+    try:
+        return read_time(text)[0]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def arguments(words: list[str]) -> argparse.Namespace:
@@ -38,148 +47,70 @@ def arguments(words: list[str]) -> argparse.Namespace:
         prog="start.py grade", description="Grade the problem sets in a folder of submissions."
     )
     add = parser.add_argument
-    add("folder", type=Path, help="with FOLDER/<student>/ps1_....ipynb, nbgrader's own order, or "
-        "<student>_ps1_....ipynb")
+    add("folder", type=Path, help="with FOLDER/<student>/ps1_....ipynb, <student>_ps1_....ipynb, or "
+        "what Moodle or Canvas export; also a zip archive")
     add("--out", type=Path, default=ROOT / "build" / "grading", metavar="FOLDER",
         help="where the results go (build/grading)")
     add("--set", action="append", default=[], metavar="NAME", help="only this set (ps3); repeat")
     add("--students", type=Path, metavar="FILE",
-        help="the class list, a name a line: who handed in nothing gets a line too")
+        help="the class list, a name a line or a table: who handed in nothing gets a line too")
     add("--open", type=Path, metavar="FILE", help="marks for open questions, like open_marks.csv")
-    add("--due", type=datetime.fromisoformat, metavar="TIME",
-        help="mark as late what came after, such as 2026-11-23T18:00")
+    add("--due", type=due_time, metavar="TIME",
+        help="mark as late what came after, such as 2026-11-23T18:00 or 2026-11-23T18:00+01:00")
+    add("--seed", metavar="TEXT", help="draws the numbers of the hidden tests: keep it to yourself, "
+        "take another each year (the default follows from the sets)")
     add("--cell-seconds", type=float, default=60, metavar="N", help="time for one cell (60)")
     add("--seconds", type=float, default=300, metavar="N", help="time for a notebook (300)")
     add("--memory", type=int, default=3000, metavar="MB", help="for a notebook (3000)")
     add("--jobs", type=int, default=2, metavar="N", help="how many run at a time (2)")
+    add("--again", action="store_true", help="run all notebooks, also those that did not change")
     add("--sandbox", choices=["auto", "require", "off"], default="auto",
         help="require: stop where the system cannot hide files and network; off: do not try")
     add("--solutions", type=Path, default=ROOT / "notebooks" / "solutions", help=argparse.SUPPRESS)
     return parser.parse_args(words)
 
 
-# Running
-
-
-class NotStarted(RuntimeError):
-    """Nothing of the notebook was run."""
-
-
-class Sandbox:
-    """Starts the process of its own in which a notebook runs."""
-
-    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
-        self.limits = {"seconds": options.seconds, "cell_seconds": options.cell_seconds,
-                       "memory": options.memory}
-        self.patience = options.seconds + 120  # it keeps its time itself; this is for the worst
-        self.fonts = fonts(folder)
-        secret = [ROOT / "notebooks", ROOT / "tests", ROOT / ".git", ROOT / "build",
-                  options.folder.resolve(), options.out.resolve()]
-        visible = [sys.prefix, sys.base_prefix, ROOT / "minigpt_helpers", ROOT / "tools"]
-        self.jail = {"visible": list(map(str, visible)), "hidden": list(map(str, secret))}
-        self.running: set[subprocess.Popen] = set()
-        if options.sandbox == "off" or not jail.possible() or not self.works():
-            self.jail = None
-
-    def works(self) -> bool:
-        """Whether a notebook of one cell runs in a jail."""
-        cell = {"cell_type": "code", "source": "1", "metadata": {}}
-        try:
-            return not self.run({"cells": [cell]}, {})[1]
-        except RuntimeError:
-            return False
-
-    def run(self, notebook: dict, beside: dict[str, bytes]) -> tuple[dict, list[str]]:
-        """The notebook with what it showed, and what is to be said of the run."""
-        for _ in range(3):  # a machine that is very busy may fail to start a kernel
-            try:
-                return self.run_once(notebook, beside)
-            except NotStarted as error:
-                reason = error
-        raise reason
-
-    def run_once(self, notebook: dict, beside: dict[str, bytes]) -> tuple[dict, list[str]]:
-        files = self.fonts | beside
-        files = {name: base64.b64encode(data).decode() for name, data in files.items()}
-        task = {"notebook": notebook, "files": files, "limits": self.limits, "jail": self.jail}
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "tools.teaching.grading.runner"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=environment(), start_new_session=True,
-        )
-        self.running.add(process)
-        try:
-            out, err = process.communicate(json.dumps(task).encode(), timeout=self.patience)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            raise RuntimeError("its run did not end and was stopped from outside") from None
-        finally:
-            self.running.discard(process)
-        if process.returncode != 0:
-            last = (err.decode(errors="replace").strip().splitlines() or ["no word why"])[-1]
-            kind = NotStarted if process.returncode == NOT_STARTED else RuntimeError
-            raise kind(f"its run broke off: {last[:200]}")
-        done = json.loads(out)
-        return done["notebook"], done["notes"]
-
-
-    def stop(self) -> None:
-        """End all that runs; a kernel ends with the process that started it."""
-        for process in list(self.running):
-            process.kill()
-
-
-def environment() -> dict[str, str]:
-    """The few variables that a notebook may see."""
-    kept = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "LD_LIBRARY_PATH")
-    env = {name: os.environ[name] for name in kept if name in os.environ}
-    env |= {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1",
-            "MPLBACKEND": "agg", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    return env | {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
-
-
-def fonts(folder: Path) -> dict[str, bytes]:
-    """matplotlib's list of fonts: made once, not by each notebook anew."""
-    folder.mkdir(parents=True)
-    subprocess.run(
-        [sys.executable, "-c", "import matplotlib.font_manager"], capture_output=True, check=False,
-        env=environment() | {"MPLCONFIGDIR": str(folder), "HOME": str(folder)},
-    )
-    return {path.name: path.read_bytes() for path in folder.glob("fontlist*.json")}
-
-
-# Grading
-
-
 def main(words: list[str]) -> int:
     options = arguments(words)
-    if not options.folder.is_dir():
+    if not options.folder.exists():
         return refuse(f"There is no folder {options.folder}.")
+    csv.field_size_limit(2**27)
     try:
-        names = class_list(options.students) if options.students else []
-        marks = dict(earlier_marks(options.out))
-        marks |= dict(report.read_marks(options.open)) if options.open else {}
+        names = report.class_list(options.students) if options.students else []
+        earlier = marks_in(options.out / "open_marks.csv")
+        given = marks_in(options.open) if options.open else {}
         solutions = sorted(options.solutions.glob("*.ipynb"))
         chosen = chosen_sets(solutions, options.set)
+        sets = {path.stem: ProblemSet.read(path) for path in solutions}
         make_empty(options.out, options.folder)
     except (ValueError, OSError) as error:
         return refuse(str(error))
-    course = Course(options.out / "course", solutions)
-    cells = {name: set(one.cells) for name, one in course.sets.items()}
-    found, passed_over = submissions.find(options.folder, cells)
+    options.seed = options.seed or default_seed(solutions)
+    with tempfile.TemporaryDirectory(prefix="minigpt-unpacked-") as scratch:
+        found, passed_over = submissions.find(
+            options.folder, {name: set(one.cells) for name, one in sets.items()},
+            lambda name, notebook: name in sets and sets[name].is_untouched(notebook),
+            Path(scratch), Naming(names),
+        )
     found = [one for one in found if one.set_name in chosen or not one.set_name]
-    sandbox = Sandbox(options, options.out / "course" / "fonts")
-    if sandbox.jail is None and options.sandbox == "require":
-        return refuse("This system cannot hide files and network from a notebook (--sandbox).")
-    print(f"Each notebook runs with: {FULL if sandbox.jail else PART}.", flush=True)
-    for name in passed_over:
-        print(f"passed over: {name}")
-    rows = grade_all(course, sandbox, [one for one in found if one.set_name], options.jobs)
-    rows += absent(names, found, course, options.set and chosen)
+    sandbox = Sandbox(options)
+    try:
+        if sandbox.jail is None and options.sandbox == "require":
+            return refuse("This system cannot hide files and network from a notebook (--sandbox).")
+        print(f"Each notebook runs with: {FULL if sandbox.jail else PART}.", flush=True)
+        for name in passed_over:
+            print(f"passed over: {name}")
+        grading = Grading(options, sets, sandbox)
+        rows = grading.grade_all([one for one in found if one.set_name])
+    finally:
+        sandbox.stop()
+    rows += absent(names, found, sets, options.set and chosen)
+    ids = {student.name: student.id for student in names}
+    for row in rows:
+        row.id = ids.get(row.student) or row.id
     rows.sort(key=lambda row: (row.student, row.set_name))
-    finish(course, rows, marks, options)
-    report.write(options.out, rows)
+    grading.finish(rows, Marks(given, earlier))
+    report.write(options.out, rows, answer_hash)
     return summary(rows, options.out)
 
 
@@ -201,11 +132,9 @@ def chosen_sets(solutions: list[Path], wanted: list[str]) -> set[str]:
     return chosen or known
 
 
-def class_list(path: Path) -> list[str]:
-    """The first column of a file, without a heading `student`."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        names = [line[0].strip() for line in csv.reader(file) if line and line[0].strip()]
-    return [same_letters(name) for name in names if name.lower() != "student"]
+def default_seed(solutions: list[Path]) -> str:
+    """A seed for this course: it changes with its solutions."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in solutions)).hexdigest()[:12]
 
 
 def make_empty(out: Path, submitted: Path) -> None:
@@ -217,47 +146,241 @@ def make_empty(out: Path, submitted: Path) -> None:
         raise ValueError(f"{out} holds other files: give an empty or a new folder.")
     out.mkdir(parents=True, exist_ok=True)
     (out / OURS).write_text("start.py grade empties this folder.\n", encoding="utf-8")
-    for name in ("course", "feedback"):
-        shutil.rmtree(out / name, ignore_errors=True)
+    shutil.rmtree(out / "feedback", ignore_errors=True)
+    (out / RUNS).mkdir(exist_ok=True)
 
 
-def grade_all(course: Course, sandbox: Sandbox, found: list[Submission], jobs: int) -> list[Row]:
-    """Restore, run and score; a bad submission is a row with a problem."""
-    rows: list[Row] = []
-    begin = time.perf_counter()
+# Names
 
-    def done(submission: Submission) -> None:
-        rows.append(row_of(course, submission))
-        progress(rows[-1], len(rows), len(found), time.perf_counter() - begin)
 
-    with ThreadPoolExecutor(max(1, jobs)) as pool:
-        running: dict[Future, Submission] = {}
-        try:
-            for submission in found:
-                if not submission.problem:
+class Naming:
+    """Finds a student of the class list under the names that Moodle, Canvas and students use."""
+
+    def __init__(self, students: list[Student]) -> None:
+        self.by_id = {student.id: student.name for student in students if student.id}
+        forms: dict[str, set[str]] = {}
+        for student in students:
+            for form in self.forms(student.name):
+                forms.setdefault(form, set()).add(student.name)
+        self.by_form = {form: names.pop() for form, names in forms.items() if len(names) == 1}
+
+    @staticmethod
+    def forms(name: str) -> set[str]:
+        """`Müller, Jürgen` is also Jürgen Müller, mullerjurgen, muellerjuergen."""
+        found = set()
+        for old_style in (False, True):
+            text = name.casefold()
+            for umlaut, letters in {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"}.items():
+                text = text.replace(umlaut, letters) if old_style else text
+            text = "".join(c for c in unicodedata.normalize("NFKD", text)
+                           if not unicodedata.combining(c))
+            words = "".join(c if c.isalnum() else " " for c in text).split()
+            found |= {"".join(order) for order in itertools.permutations(words[:5])}
+        return found - {""}
+
+    def __call__(self, name: str, number: str) -> str:
+        if number in self.by_id:
+            return self.by_id[number]
+        names = {self.by_form[form] for form in self.forms(name) if form in self.by_form}
+        return names.pop() if len(names) == 1 else name
+
+
+def absent(
+    names: list[Student], found: list[Submission], sets: dict[str, ProblemSet], chosen: set[str]
+) -> Iterator[Row]:
+    """A row with no points for each student and set without a notebook.
+
+    A set that one student alone handed in, where others handed in another, was a mistake of theirs.
+    """
+    here_now = {(one.student, one.set_name) for one in found}
+    unclear = {one.student: one for one in found if not one.set_name}
+    counts = Counter(name for _, name in here_now if name)
+    most = max(counts.values(), default=0)
+    usual = {name for name, count in counts.items() if count >= max(min(2, most), most / 4)}
+    expected = chosen or usual or set(sets)
+    ids = {one.student: one.id for one in found}
+    for student in sorted({*(one.name for one in names), *(student for student, _ in here_now)}):
+        for name in sorted(expected):
+            if (student, name) not in here_now:
+                problem = "nothing handed in"
+                if one := unclear.get(student):
+                    file = one.shown_path.rsplit("/", 1)[-1]
+                    problem = f"{file}: {one.problem}" if file else one.problem
+                yield Row(student, name, sets[name].grades(), Submission(student, name).safe_student,
+                          ids.get(student, ""), problem=problem)
+
+
+# Marks
+
+
+def marks_in(path: Path) -> dict[tuple[str, str, str], Mark]:
+    return dict(report.read_marks(path)) if path.is_file() or path.suffix != ".csv" else {}
+
+
+class Marks:
+    """The teacher's marks: those of --open, then those of the last run's open_marks.csv."""
+
+    def __init__(self, given: dict, earlier: dict) -> None:
+        self.given, self.earlier = given, earlier
+        self.unused = {**earlier, **given}
+
+    def take(self, key: tuple[str, str, str], answer: str) -> tuple[Mark | None, str]:
+        """(the mark that holds for this answer, the mark that was given for another one)."""
+        self.unused.pop(key, None)
+        now = answer_hash(answer)
+        given, earlier = self.given.get(key), self.earlier.get(key)
+        for mark in filter(None, (given, earlier)):
+            known = mark.answer_hash
+            if mark is given and not known and earlier and earlier.score == given.score:
+                known = earlier.answer_hash  # the same mark again: it was given for that answer
+            if known in ("", now):
+                return mark, ""
+        old = given or earlier
+        return None, "" if old is None else f"{old.score:g}"
+
+
+# Grading
+
+
+class Grading:
+    """Runs, scores and writes down the submissions of a class."""
+
+    def __init__(self, options: argparse.Namespace, sets: dict[str, ProblemSet], sandbox: Sandbox):
+        self.options, self.sets, self.sandbox = options, sets, sandbox
+        self.notebooks: dict[tuple[str, str], nbformat.NotebookNode] = {}
+        self.project = project_hash()
+        self.used: set[str] = set()
+
+    def grade_all(self, found: list[Submission]) -> list[Row]:
+        """Restore, run and score; a bad submission is a row with a problem."""
+        rows: list[Row] = []
+        started = time.monotonic()
+
+        def done(submission: Submission, result: dict | None) -> None:
+            rows.append(self.row_of(submission, result))
+            progress(rows[-1], len(rows), len(found), time.monotonic() - started)
+
+        with ThreadPoolExecutor(self.options.jobs) as pool:
+            running: dict[Future, Submission] = {}
+            try:
+                for submission in found:
                     try:
-                        restored = course.restore(submission)
-                        task = json.loads(nbformat.writes(restored, split_lines=False))
-                    except Exception as error:  # whatever a strange file makes nbgrader say
+                        if not submission.problem:
+                            running[pool.submit(self.run, *self.task(submission))] = submission
+                    except Exception as error:  # whatever a strange file leads to
                         submission.problem = said(error)
-                if submission.problem:
-                    done(submission)
-                else:
-                    running[pool.submit(sandbox.run, task, submission.beside)] = submission
-            for future in as_completed(running):
-                submission = running[future]
-                try:
-                    notebook, notes = future.result()
-                    submission.notes += notes
-                    course.score(submission, nbformat.from_dict(notebook))
-                except Exception as error:
-                    submission.problem = said(error)
-                done(submission)
-        except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)
-            sandbox.stop()
-            raise
-    return rows
+                    if submission.problem:
+                        done(submission, None)
+                for future in as_completed(running):
+                    submission, result = running[future], None
+                    try:
+                        result = future.result()
+                    except Exception as error:
+                        submission.problem = said(error)
+                    done(submission, result)
+            except KeyboardInterrupt:
+                pool.shutdown(wait=False, cancel_futures=True)
+                self.sandbox.stop()
+                raise
+        for path in (self.options.out / RUNS).glob("*.json"):
+            if path.stem not in self.used:
+                path.unlink()
+        return rows
+
+    def task(self, submission: Submission) -> tuple[dict, dict, str]:
+        restored = self.sets[submission.set_name].restore(submission)
+        files = {name: base64.b64encode(data).decode() for name, data in submission.beside.items()}
+        return json.loads(json.dumps(restored)), files, submission.set_name
+
+    def run(self, notebook: dict, files: dict, set_name: str) -> dict:
+        """The result of a notebook; one that ran already is not run again."""
+        limits = [self.options.seconds, self.options.cell_seconds, self.options.memory,
+                  self.sandbox.jail is not None, self.options.seed]
+        for number, cell in enumerate(notebook["cells"]):
+            cell["id"] = f"cell-{number}"  # not by chance: the same notebook is known again
+        text = json.dumps([notebook, files, limits, self.project], sort_keys=True)
+        key = hashlib.sha256(text.encode()).hexdigest()[:24]
+        self.used.add(key)
+        path = self.options.out / RUNS / f"{key}.json"
+        if path.is_file() and not self.options.again:
+            try:
+                return json.loads(path.read_text(encoding="utf-8"))
+            except ValueError:  # half a file of a run that was stopped
+                pass
+        result = self.sandbox.run(notebook, files, set_name)
+        path.write_text(json.dumps(result), encoding="utf-8")
+        return result
+
+    def row_of(self, submission: Submission, result: dict | None) -> Row:
+        problem_set = self.sets[submission.set_name]
+        row = Row(submission.student, submission.set_name, problem_set.grades(), submission.safe_student,
+                  submission.id, submission.handed_in, problem=submission.problem,
+                  notes=submission.notes)
+        if row.problem or result is None:
+            return row
+        notebook = nbformat.from_dict(result["notebook"])
+        self.notebooks[row.student, row.set_name] = notebook
+        row.notes += result["notes"]
+        row.answers = problem_set.answers(notebook)
+        for grade in row.grades:
+            if grade.is_open:
+                grade.score = None if row.answers[grade.problem] else 0.0
+            else:
+                grade.score = float(result["scores"].get(grade.problem, 0.0))
+        return row
+
+    def finish(self, rows: list[Row], marks: Marks) -> None:
+        """Enter the marks, say what is late and what is equal, write the feedback."""
+        for row in rows:
+            if self.options.due and row.handed_in and row.handed_in > self.options.due:
+                row.late = "late"
+            for grade in row.grades if not row.problem else ():
+                answer = row.answers.get(grade.problem, "")
+                mark, grade.earlier = marks.take((row.student, row.set_name, grade.problem), answer)
+                if mark is not None and 0 <= mark.score <= grade.max_score:
+                    grade.score, grade.comment, grade.by_teacher = mark.score, mark.comment, True
+                elif mark is not None:
+                    row.notes.append(f"{grade.problem}: a mark of {mark.score:g} is not between "
+                                     f"0 and {grade.max_score:g}")
+                if grade.earlier and grade.is_open:
+                    row.notes.append(f"{grade.problem}: the answer has changed since it was marked "
+                                     f"({grade.earlier})")
+        point_out_equal(rows)
+        for row in rows:
+            page = self.options.out / "feedback" / row.safe_student / f"{row.set_name}.html"
+            page.parent.mkdir(parents=True, exist_ok=True)
+            text = feedback(row, self.sets[row.set_name], self.notebooks.get((row.student, row.set_name)))
+            page.write_text(text, encoding="utf-8", errors="replace")
+            row.feedback = page.relative_to(self.options.out).as_posix()
+        for student, set_name, problem in marks.unused:
+            print(f"a mark without an answer: {student}, {set_name}, {problem}")
+
+
+def project_hash() -> str:
+    """What a run depends on besides the notebook: the package, its checks, and this grader."""
+    digest = hashlib.sha256()
+    for folder in (ROOT / "minigpt_helpers", Path(__file__).parent):
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def point_out_equal(rows: list[Row]) -> None:
+    """A note where several students gave the same answer to an open question."""
+    same: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        for problem, answer in row.answers.items():
+            if answer:
+                same.setdefault((row.set_name, problem, answer_hash(answer)), []).append(row)
+    for (set_name, problem, _), group in same.items():
+        if len(group) < 2:
+            continue
+        print(f"{len(group)} equal answers to {problem} ({set_name}): "
+              f"{', '.join(row.student for row in group)}")
+        for row in group:
+            others = [other.student for other in group if other is not row]
+            shown = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if others[5:] else "")
+            row.notes.append(f"{problem}: the same answer as {shown}")
 
 
 def said(error: Exception) -> str:
@@ -266,85 +389,12 @@ def said(error: Exception) -> str:
     return line if plain else f"{type(error).__name__}: {line}"
 
 
-def row_of(course: Course, submission: Submission) -> Row:
-    problem_set = course.sets[submission.set_name]
-    row = Row(submission.student, submission.set_name, problem_set.grades(),
-              submission.safe_student, problem=submission.problem, notes=submission.notes,
-              handed_in=submission.handed_in)
-    if not row.problem:
-        row.grades = course.grades(row.safe_student, row.set_name)
-    return row
-
-
 def progress(row: Row, number: int, total: int, seconds: float) -> None:
     score, most = row.points(is_open=False)
     result = "NOT GRADED" if row.problem else f"{score:g} of {most:g}"
     more = "; ".join(filter(None, [row.problem, *row.notes]))
     print(f"[{number}/{total}, {seconds:.0f} s] {row.student}, {row.set_name}: {result}"
           f"{' (' + more + ')' if more else ''}", flush=True)
-
-
-def absent(
-    names: list[str], found: list[Submission], course: Course, chosen: set[str]
-) -> Iterator[Row]:
-    """A row with no points for each student and set without a notebook."""
-    here_now = {(one.student, one.set_name) for one in found}
-    unclear = {one.student: one for one in found if not one.set_name}
-    chosen = chosen or {name for _, name in here_now if name} or set(course.sets)
-    for student in sorted({*names, *(student for student, _ in here_now)}):
-        for name in sorted(chosen):
-            if (student, name) not in here_now:
-                problem = "nothing handed in"
-                if one := unclear.get(student):
-                    problem = f"{one.path.name}: {one.problem}" if one.path else one.problem
-                safe = Submission(student, name).safe_student
-                yield Row(student, name, course.sets[name].grades(), safe, problem=problem)
-
-
-# Marks and results
-
-Marks = dict[tuple[str, str, str], tuple[float, str]]
-
-
-def earlier_marks(out: Path) -> Marks:
-    """The teacher's marks of the last time: from its gradebook and its open_marks.csv.
-
-    Where both have one, that of the file that was changed later holds.
-    """
-    table, book = out / "open_marks.csv", out / "course" / "gradebook.db"
-    sources = {path: read for path, read in [(table, report.read_marks), (book, marks_in_book)]
-               if path.is_file()}
-    marks: Marks = {}
-    for path in sorted(sources, key=lambda path: path.stat().st_mtime):
-        marks |= sources[path](path)
-    return marks
-
-
-def finish(course: Course, rows: list[Row], marks: Marks, options: argparse.Namespace) -> None:
-    """Enter the marks, and write the feedback."""
-    unused = dict(marks)
-    for row in rows:
-        if options.due and row.handed_in and row.handed_in > options.due:
-            row.late = "late"
-        if not row.problem:
-            for grade in row.grades:
-                mark = unused.pop((row.student, row.set_name, grade.problem), None)
-                if mark is None:
-                    continue
-                if 0 <= mark[0] <= grade.max_score:
-                    course.mark(row.safe_student, row.set_name, grade.problem, *mark)
-                else:
-                    row.notes.append(f"{grade.problem}: a mark of {mark[0]:g} is not between "
-                                     f"0 and {grade.max_score:g}")
-            row.grades = course.grades(row.safe_student, row.set_name)
-            row.answers = {grade.problem: course.answer(row, grade.problem)
-                           for grade in row.grades if grade.is_open}
-        page = options.out / "feedback" / row.safe_student / f"{row.set_name}.html"
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(course.feedback(row), encoding="utf-8")
-        row.feedback = page.relative_to(options.out).as_posix()
-    for student, set_name, problem in unused:
-        print(f"a mark without an answer: {student}, {set_name}, {problem}")
 
 
 def summary(rows: list[Row], out: Path) -> int:
@@ -361,8 +411,7 @@ def summary(rows: list[Row], out: Path) -> int:
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("ignore")  # of nbgrader's database
-    logging.disable(logging.CRITICAL)  # what nbgrader has to say stands in the table
+    sys.stdout.reconfigure(errors="replace")
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:

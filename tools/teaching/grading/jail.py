@@ -70,12 +70,11 @@ def enter(visible: list[Path], hidden: list[Path], new_root: Path, megabytes: in
     WORK.chmod(0o777)
 
 
-def confine(handed_over: list[Path] = ()) -> None:
-    """In a new process, before it becomes the kernel: be the first of its world, with no rights.
+def confine() -> None:
+    """Be the first process of a world of processes, with no rights.
 
-    Root becomes a user that is nobody else's (the system counts processes by user), who then owns
-    the files of `handed_over`. The first process of a world of processes is a child; whoever
-    called this stays outside and waits for it.
+    Root becomes a user that is nobody else's (the system counts processes by user). The first
+    process of such a world is a child; whoever called this stays outside and waits for it.
     """
     nobody = 20_000 + os.getppid() % 40_000
     _call("unshare", NEW_PROCESSES)
@@ -89,8 +88,6 @@ def confine(handed_over: list[Path] = ()) -> None:
         _call("umount2", b"/proc", DETACH)
     _call("prctl", NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     if os.getuid() == 0:
-        for path in handed_over:
-            os.chown(path, nobody, nobody)
         os.setgroups([])
         os.setgid(nobody)
         os.setuid(nobody)
