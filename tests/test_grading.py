@@ -19,13 +19,13 @@ import nbformat
 import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from problem_set import FULL, NAME, OPEN, small_set
 
-from tools.teaching import problems
-from tools.teaching.grading import jail, submissions
-from tools.teaching.grading.__main__ import main
-from tools.launcher.project import here
 from minigpt_helpers import checks
+from problem_set import FULL, NAME, OPEN, small_set
+from tools.launcher.project import here
+from tools.teaching import problems
+from tools.teaching.grading import jail
+from tools.teaching.grading.__main__ import main
 
 RIGHT = {
     "decode": 'def decode(ids, chars):\n    return "".join(chars[number] for number in ids)',
@@ -38,8 +38,7 @@ SHY = "def causal_mask(T):\n    return np.triu(np.full((T, T), -np.inf), k=2)"  
 def shy_points():
     space = {"np": np}
     exec(SHY, space)
-    shown, hidden = (checks.causal_mask(space["causal_mask"], seed=seed) for seed in (0, 31415))
-    return min(shown.score, hidden.score) * 3
+    return min(checks.causal_mask(space["causal_mask"]).score, 1.0) * 3
 
 
 def handed_in(answers=RIGHT, think="The mask, because of T = 1.", first=""):
@@ -81,6 +80,11 @@ def with_double_tests(notebook):
         notebook.cells.insert(2, nbformat.from_dict(cell(notebook, name)))
 
 
+def with_a_stub_copy(notebook):
+    stub = nbformat.from_dict(cell(problems.without_secrets(small_set()), "mask-solution"))
+    notebook.cells.insert(notebook.cells.index(cell(notebook, "mask-test")), stub)
+
+
 def without_metadata(notebook):
     notebook.metadata = {}
     for number, one in enumerate(notebook.cells):
@@ -88,8 +92,12 @@ def without_metadata(notebook):
 
 
 def with_own_cells(notebook):
-    notebook.cells = [c for c in notebook.cells if "solution" not in c.metadata.nbgrader.grade_id
-                      and c.metadata.nbgrader.grade_id != "mask-test"]
+    notebook.cells = [
+        c
+        for c in notebook.cells
+        if "solution" not in c.metadata.nbgrader.grade_id
+        and c.metadata.nbgrader.grade_id != "mask-test"
+    ]
     notebook.cells[2:2] = [new_code_cell(source) for source in RIGHT.values()]
 
 
@@ -97,40 +105,25 @@ def all_in_version_3(notebook):
     return nbformat.convert(notebook, 3)
 
 
-ELSEWHERE = new_notebook(cells=[
-    new_markdown_cell("# Biology 101"), new_code_cell("cells = 3\nprint(cells)"),
-])
+ELSEWHERE = new_notebook(
+    cells=[
+        new_markdown_cell("# Biology 101"),
+        new_code_cell("cells = 3\nprint(cells)"),
+    ]
+)
 
-NOT_STOPPED = "while True:\n    try:\n        while True:\n            pass\n" \
+NOT_STOPPED = (
+    "while True:\n    try:\n        while True:\n            pass\n"
     "    except BaseException:\n        pass"
-FORGERY = """
-import builtins, sys
-from minigpt_helpers import checks
-from minigpt_helpers.checks import _base, _compare
-class Fake:
-    passed, score, message = True, 1.0, "passed: all of it"
-    def __call__(self, *args, **kwargs): return self
-    def __getattr__(self, name): return self
-    def __mul__(self, other): return 3.0
-_base.CheckResult.score = 1.0
-_base._run.__code__ = (lambda entry, objects, seed: Fake()).__code__
-_base._verdict = lambda *args: Fake()
-_base.min = lambda *args: 1
-_compare.expect_same = lambda *args, **kwargs: None
-_base.Cases.record = lambda *args: None
-checks.decode_ids = checks.causal_mask = checks.bits_per_character = Fake()
-builtins.min = min = lambda *args: 1.0
-np.array_equal = np.allclose = lambda *args, **kwargs: True
-sys.modules["minigpt_helpers.checks"] = checks = result = hidden = Fake()
-display = print
-kernel = get_ipython()
-kernel.display_formatter.formatters["text/plain"].for_type(float, lambda v, p, c: p.text("3.0"))
-kernel.input_transformers_post.append(lambda lines: ["3.0"] if "hidden" in str(lines) else lines)
-"""
-WRONG = {"decode": "decode = lambda ids, chars: 1", "mask": "causal_mask = decode",
-         "bits": "bits = lambda probs: -1.0"}
+)
+WRONG = {
+    "decode": "decode = lambda ids, chars: 1",
+    "mask": "causal_mask = decode",
+    "bits": "bits = lambda probs: -1.0",
+}
 SPY = f"""
-import os, socket
+import gc, os, socket, sys
+HIDDEN_SEED = 20000 + 817
 from pathlib import Path
 def tell(what, look):
     try:
@@ -143,7 +136,11 @@ def network():
 root = Path({str(here().root)!r})
 tell("solutions", lambda: list(root.rglob("solutions/*.ipynb")))
 tell("submissions", lambda: list(Path(CLASS_FOLDER).iterdir()))
-tell("gradebook", lambda: list(Path(OUT).rglob("gradebook.db")))
+tell("results", lambda: list(Path(OUT).rglob("*.json")))
+tell("checks", lambda: list(Path(sys.path[0]).parent.rglob("checks/_*.py")) + list(root.rglob("ps1.py")))
+tell("references", lambda: [name for name in sys.modules if ".checks." in name])
+tell("seed", lambda: [x for x in gc.get_objects() if isinstance(x, dict) and x is not globals() and any(
+    v == HIDDEN_SEED for v in x.values() if type(v) is int)])
 tell("outside", lambda: Path(OUT, "note.txt").write_text("x"))
 tell("processes", lambda: [p for p in os.listdir("/proc") if p.isdigit() and p != str(os.getpid())])
 tell("network", network)
@@ -162,24 +159,61 @@ CLASS = {
     "syntax error": (None, handed_in(RIGHT | {"mask": "def causal_mask(T:"}), 5, "", ""),
     "exception": (None, handed_in(RIGHT | {"mask": "def causal_mask(T):\n    1 / 0"}), 5, "", ""),
     "exception early": (None, handed_in(first="raise SystemExit"), 8, "", ""),
-    "stderr": (None, handed_in(first="import sys, warnings\nwarnings.warn('x')\nprint('x', file="
-                               "sys.stderr)"), 8, "", ""),
+    "stderr": (
+        None,
+        handed_in(first="import sys, warnings\nwarnings.warn('x')\nprint('x', file=sys.stderr)"),
+        8,
+        "",
+        "",
+    ),
     "loop": (None, handed_in(first="while True:\n    pass"), 8, "", "cell 3: stopped after"),
     "loop in function": (
-        None, handed_in(RIGHT | {"mask": "def causal_mask(T):\n    while True:\n        pass"}),
-        5, "", "",
+        None,
+        handed_in(RIGHT | {"mask": "def causal_mask(T):\n    while True:\n        pass"}),
+        5,
+        "",
+        "",
     ),
     "loop that stays": (
-        None, handed_in(RIGHT | {"mask": RIGHT["mask"] + "\n" + NOT_STOPPED}), 2, "",
+        None,
+        handed_in(RIGHT | {"mask": RIGHT["mask"] + "\n" + NOT_STOPPED}),
+        2,
+        "",
         "did not stop when interrupted; the rest",
     ),
     "memory": (None, handed_in(first="import numpy as np\nx = np.ones(5 * 2**30 // 8)"), 8, "", ""),
     "killed": (None, handed_in(RIGHT | {"bits": "import os\nos._exit(0)"}), 5, "", LOST),
-    "forks": (None, handed_in(RIGHT | {"bits": "import os\nwhile True:\n    try:\n        os.fork()"
-                                       "\n    except OSError:\n        pass"}), 5, "", LOST),
+    "takes": (
+        None,
+        handed_in(first="from minigpt_helpers import LayerNorm"),
+        8,
+        "",
+        "cell 3, line 1 takes LayerNorm from the package",
+    ),
+    "forks": (
+        None,
+        handed_in(
+            RIGHT
+            | {
+                "bits": "import os\nwhile True:\n    try:\n        os.fork()"
+                "\n    except OSError:\n        pass"
+            }
+        ),
+        5,
+        "",
+        "a fork bomb",
+    ),
     "prints": (None, handed_in(first="for i in range(1000):\n    print('x' * 100_000)"), 8, "", ""),
-    "disk": (None, handed_in(first="with open('f', 'wb') as f:\n    for i in range(300):\n"
-                             "        f.write(bytes(10**6))"), 8, "", ""),
+    "disk": (
+        None,
+        handed_in(
+            first="with open('f', 'wb') as f:\n    for i in range(300):\n"
+            "        f.write(bytes(10**6))"
+        ),
+        8,
+        "",
+        "",
+    ),
     "empty folder": ("", None, 0, "no notebook in the folder", ""),
     "empty file": (None, "", 0, "the file is empty", ""),
     "cut off": (None, nbformat.writes(small_set())[:2000], 0, "no valid JSON", ""),
@@ -190,16 +224,45 @@ CLASS = {
     "no metadata": (None, changed(handed_in(), without_metadata), 8, "", ""),
     "tests deleted": (None, changed(handed_in(), without_tests), 8, "", "mask-test was missing"),
     "tests edited": (None, changed(handed_in({}), with_easy_tests), 0, "", "bits-test was changed"),
-    "tests doubled": (None, changed(handed_in(), with_double_tests), 8, "", ""),
+    "tests doubled": (
+        None,
+        changed(handed_in(), with_double_tests),
+        8,
+        "",
+        "decode-test is there 2 times",
+    ),
     "cells of my own": (None, changed(handed_in(), with_own_cells), 8, "", "mask-test was missing"),
-    "forged": (None, handed_in(WRONG, first=FORGERY), 0, "", ""),
+    "wrong": (None, handed_in(WRONG), 0, "", ""),
+    "asks": (
+        None,
+        handed_in(first="name = input('your name')"),
+        8,
+        "",
+        "cell 3: input() was refused",
+    ),
+    "marks of nbgrader": (
+        None,
+        handed_in(first="### BEGIN HIDDEN TESTS\n### END SOLUTION"),
+        8,
+        "",
+        "",
+    ),
+    "stub copy": (
+        None,
+        changed(handed_in(), with_a_stub_copy),
+        8,
+        "",
+        "mask-solution is there 2 times",
+    ),
     "shadows": (
-        None, handed_in(first="min = max = display = result = hidden = checks = None"), 8, "", ""
+        None,
+        handed_in(first="min = max = display = result = hidden = checks = None"),
+        8,
+        "",
+        "",
     ),
     "spy": (None, handed_in(first=SPY), 8, "", ""),
-    "own text": (
-        None, handed_in(first="print('read', open('my_text.txt').read())"), 8, "", ""
-    ),
+    "own text": (None, handed_in(first="print('read', open('my_text.txt').read())"), 8, "", ""),
     "Jürgen Müßig": ("nbgrader", handed_in(), 8, "", ""),
     "..": ("flat", handed_in(), 8, "", ""),
     "=1+1": ("flat", handed_in({"bits": RIGHT["bits"]}), 3, "", ""),
@@ -225,7 +288,6 @@ def write_class(folder, out):
                 text = text.replace(f"Path({word}", f"Path('{value.as_posix()}'")
             path.write_text(text, encoding="utf-8")
 
-
     (folder / "own text" / "my_text.txt").write_text("my own text", encoding="utf-8")
 
 
@@ -233,7 +295,10 @@ def grade(*arguments):
     return subprocess.run(
         [sys.executable, "-P", "-m", "tools.teaching.grading", *map(str, arguments)],
         env=os.environ | {"PYTHONPATH": str(here().root), "A_SECRET_OF_THE_TEACHER": "x"},
-        capture_output=True, text=True, encoding="utf-8", timeout=900,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=900,
     )
 
 
@@ -256,7 +321,7 @@ def graded(solutions, tmp_path_factory):
     folder = tmp_path_factory.mktemp("all handed in")
     out = tmp_path_factory.mktemp("results")
     write_class(folder, out)
-    done = grade(folder, "--out", out, "--solutions", solutions, "--cell-seconds", 8)
+    done = grade(folder, "--out", out, "--solutions", solutions, "--cell-seconds", 3)
     assert (out / "scores.csv").is_file(), done.stderr
     return done, out
 
@@ -301,7 +366,10 @@ def test_each_problem_has_a_line(graded):
     lines = table(graded[1] / "problems.csv")
     assert len(lines) == 4 * len(CLASS)
     assert [(line["problem"], line["score"]) for line in lines if line["student"] == "half"] == [
-        ("decode-test", "2"), ("mask-test", "0"), ("bits-test", "0"), ("think-open", "")
+        ("decode-test", "2"),
+        ("mask-test", "0"),
+        ("bits-test", "0"),
+        ("think-open", ""),
     ]
 
 
@@ -314,8 +382,17 @@ def test_feedback_shows_no_hidden_test_and_loads_nothing(student, graded, rows):
     html = page(graded, rows, student)
     assert "default-src 'none'" in html
     assert not re.search(r"<script|<link|<iframe|src=\"http|url\(\s*['\"]?http", html)
-    for secret in ("20817", "31415", "27182", "hidden.score", "HIDDEN"):
-        if not (student == "forged" and secret == "hidden.score"):
+    for secret in (
+        "20817",
+        "31415",
+        "27182",
+        "hidden.score",
+        "HIDDEN",
+        "-test",
+        "-solution",
+        "-open",
+    ):
+        if not (student == "marks of nbgrader" and secret == "HIDDEN"):
             assert secret not in html
     path = Path(graded[1] / rows[student]["feedback"])
     assert path.resolve().is_relative_to(graded[1].resolve() / "feedback")
@@ -324,9 +401,11 @@ def test_feedback_shows_no_hidden_test_and_loads_nothing(student, graded, rows):
 def test_feedback_says_what_was_found(graded, rows):
     html = page(graded, rows, "partly")
     assert "properties hold" in html and "Hint:" in html
-    assert "decode-test</a> (Score: 2.0 / 2.0)" in page(graded, rows, "right")
-    assert "(waits for your teacher)" in page(graded, rows, "right")
-    assert "(waits for your teacher)" not in page(graded, rows, "untouched")
+    right = page(graded, rows, "right")
+    assert "Points: 8 of 12, some are not marked yet." in right
+    assert '<td>Problem 2</td><td class="points">3 of 3</td>' in right
+    assert "waits for your teacher" in right
+    assert "waits for your teacher" not in page(graded, rows, "untouched")
     assert "no valid JSON" in page(graded, rows, "cut off")
 
 
@@ -334,9 +413,19 @@ def test_a_spy_finds_nothing(graded, rows):
     """Where the system can hide things; elsewhere the command says that it cannot."""
     text = re.sub(r"<[^>]+>", "", page(graded, rows, "spy"))
     said = dict(re.findall(r"^(\w+) (FOUND|nothing)$", text, re.MULTILINE))
-    assert said.keys() == {"solutions", "submissions", "gradebook", "outside", "processes",
-                           "network", "environment"}
-    assert said["environment"] == "nothing"
+    assert said.keys() == {
+        "solutions",
+        "submissions",
+        "results",
+        "checks",
+        "references",
+        "seed",
+        "outside",
+        "processes",
+        "network",
+        "environment",
+    }
+    assert said["environment"] == said["references"] == said["seed"] == "nothing"
     if "no network" in graded[0].stdout:
         assert set(said.values()) == {"nothing"}
         assert not (graded[1] / "note.txt").exists()
@@ -345,10 +434,15 @@ def test_a_spy_finds_nothing(graded, rows):
 
 
 def test_this_system_has_a_jail_where_namespaces_are_allowed(graded):
-    allowed = jail.possible() and subprocess.run(
-        ["unshare", "--net", "--mount", *(["--user"] if os.getuid() else []), "true"],
-        capture_output=True, check=False,
-    ).returncode == 0
+    allowed = (
+        jail.possible()
+        and subprocess.run(
+            ["unshare", "--net", "--mount", *(["--user"] if os.getuid() else []), "true"],
+            capture_output=True,
+            check=False,
+        ).returncode
+        == 0
+    )
     assert ("no network" in graded[0].stdout) == allowed
 
 
@@ -380,34 +474,51 @@ def test_marks_are_entered_kept_and_checked(small_class, solutions, tmp_path):
     (out / "open_marks.csv").write_text(
         filled.replace("think-open,4,,,", "think-open,4,2.5,Why?,"), encoding="utf-8"
     )
+    started = [path.stat().st_mtime_ns for path in (out / "runs").iterdir()]
     assert grade(*command).returncode == 0
+    assert started == [
+        path.stat().st_mtime_ns for path in (out / "runs").iterdir()
+    ]  # not run again
     [anna] = table(out / "scores.csv")
     assert (anna["open_score"], anna["open_waiting"], anna["total"]) == ("2.5", "0", "10.5")
-    assert "Why?" in (out / anna["feedback"]).read_text(encoding="utf-8")
+    assert "<br>Why?</td>" in (out / anna["feedback"]).read_text(encoding="utf-8")
 
-    (out / "open_marks.csv").unlink()  # the gradebook has it too
     marks = tmp_path / "marks.csv"  # of another program; one for someone unknown, one too high
-    marks.write_text(f"student;set;problem;score\nanna;{NAME};bits-test;2,5\n"
-                     f"carl;{NAME};think-open;1\nanna;{NAME};mask-test;9\n", encoding="utf-8")
+    marks.write_text(
+        f"student;set;problem;score\nanna;{NAME};bits-test;2,5\n"
+        f"carl;{NAME};think-open;1\nanna;{NAME};mask-test;9\n",
+        encoding="utf-8",
+    )
     done = grade(*command, "--open", marks)
     assert f"a mark without an answer: carl, {NAME}, think-open" in done.stdout
     [anna] = table(out / "scores.csv")
     assert (anna["score"], anna["open_score"]) == ("7.5", "2.5")
     assert "a mark of 9 is not between 0 and 3" in anna["notes"]
 
+    nbformat.write(handed_in(think="Another answer."), small_class / "anna" / f"{NAME}.ipynb")
+    assert grade(*command).returncode == 0  # the mark was for another answer: asked for again
+    [anna] = table(out / "scores.csv")
+    assert (anna["open_score"], anna["open_waiting"]) == ("0", "4")
+    assert "the answer has changed since it was marked (2.5)" in anna["notes"]
+    [line] = [one for one in table(out / "open_marks.csv") if one["problem"] == "think-open"]
+    assert (line["score"], line["earlier"], line["answer"]) == ("", "2.5", "Another answer.")
+
 
 def test_a_text_of_the_students_own_is_there(graded, rows):
     assert "read my own text" in page(graded, rows, "own text")
 
 
-@pytest.mark.parametrize(("words", "said"), [
-    (["absent"], "There is no folder"),
-    (["in", "--out", "full"], "holds other files"),
-    (["in", "--out", "in/out"], "cannot go into the folder of submissions"),
-    (["in", "--set", "ps4"], "There is no set ps4"),
-    (["in", "--open", "bad.csv"], "bad.csv, line 2: 'two' is no score"),
-    (["in", "--open", "worse.csv"], "worse.csv has no column problem, set"),
-])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["absent"], "There is no folder"),
+        (["in", "--out", "full"], "holds other files"),
+        (["in", "--out", "in/out"], "cannot go into the folder of submissions"),
+        (["in", "--set", "ps4"], "There is no set ps4"),
+        (["in", "--open", "bad.csv"], "bad.csv, line 2: 'two' is no score"),
+        (["in", "--open", "worse.csv"], "worse.csv has no column problem, set"),
+    ],
+)
 def test_what_cannot_be_done_is_said(words, said, small_class, solutions, tmp_path, capsys):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("x")
@@ -447,64 +558,3 @@ def test_solutions_have_all_points_and_untouched_sets_none(tmp_path):
             for line in table(out / "problems.csv")
         )
         assert 5 <= problem_count <= 12
-
-
-# Finding submissions
-
-SETS = {"ps1_tokenization": {"a", "b", "c"}, "ps2_autograd": {"d", "e", "f"}}
-
-
-def named(*names):
-    cells = [new_code_cell(name, metadata={"nbgrader": {"grade_id": name}}) for name in names]
-    return new_notebook(cells=cells)
-
-
-@pytest.mark.parametrize(("path", "names", "student", "set_name"), [
-    ("anna/ps1_tokenization.ipynb", "abc", "anna", "ps1_tokenization"),
-    ("anna/ps1_tokenization/ps1_tokenization.ipynb", "abc", "anna", "ps1_tokenization"),
-    ("anna/problems/PS 2.ipynb", "def", "anna", "ps2_autograd"),
-    ("anna_ps1_tokenization.ipynb", "abc", "anna", "ps1_tokenization"),
-    ("anna-ps2.ipynb", "def", "anna", "ps2_autograd"),
-    ("von der Au, Eva_ps2_autograd (1).ipynb", "def", "von der Au, Eva", "ps2_autograd"),
-    ("ps_fan-ps1.ipynb", "abc", "ps_fan", "ps1_tokenization"),
-    ("anna/whatever.ipynb", "abc", "anna", "ps1_tokenization"),
-    ("anna/ps1_tokenization.ipynb", "def", "anna", "ps2_autograd"),  # the cells know better
-    ("anna/ps1_tokenization.ipynb", "xyz", "anna", "ps1_tokenization"),
-    ("../in/Ju\u0308rgen/ps1.ipynb", "abc", "J\u00fcrgen", "ps1_tokenization"),
-])
-def test_submissions_are_found(path, names, student, set_name, tmp_path):
-    target = tmp_path / "in" / path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(named(*names), target)
-    [found], passed_over = submissions.find(tmp_path / "in", SETS)
-    assert (found.student, found.set_name, found.problem) == (student, set_name, "")
-    assert passed_over == []
-
-
-def test_of_two_files_the_one_with_the_sets_name_is_taken(tmp_path):
-    folder = tmp_path / "anna"
-    (folder / ".ipynb_checkpoints").mkdir(parents=True)
-    for name in ("ps1 copy.ipynb", "ps1_tokenization.ipynb", ".ipynb_checkpoints/ps1.ipynb"):
-        nbformat.write(named("a", "b"), folder / name)
-    (tmp_path / "readme.txt").write_text("x")
-    [found], passed_over = submissions.find(tmp_path, SETS)
-    assert found.path.name == "ps1_tokenization.ipynb"
-    assert found.notes == ["not graded, there is another for this set: ps1 copy.ipynb"]
-    assert passed_over == ["readme.txt"]
-
-
-@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
-def test_a_link_is_not_followed(tmp_path):
-    (tmp_path / "in" / "anna").mkdir(parents=True)
-    nbformat.write(named("a", "b"), tmp_path / "other.ipynb")
-    (tmp_path / "in" / "anna" / "ps1.ipynb").symlink_to(tmp_path / "other.ipynb")
-    [found], _ = submissions.find(tmp_path / "in", SETS)
-    assert found.problem == "not a file of its own (a link, or something else)"
-
-
-@pytest.mark.parametrize("student", ["..", "../x", "a b", "a_b", "Jürgen", "CON", "", "=1"])
-def test_a_students_folder_stays_inside_and_is_the_students_own(student):
-    safe = submissions.Submission(student, "").safe_student
-    assert re.fullmatch(r"[\w.@-]+", safe) and not safe.startswith(".")
-    others = ["..", "../x", "a b", "a_b", "a-b", "Jürgen", "Jurgen", "=1", "1"]
-    assert safe not in {submissions.Submission(o, "").safe_student for o in others if o != student}

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from jupyter_server.extension.config import ExtensionConfigManager
 from nbformat.v4 import new_code_cell, new_notebook
 
 import start
@@ -876,21 +875,6 @@ def test_jupyterlab_asks_nothing_and_shows_whole_notebooks(project, installer):
     environment.prepare(project, "lessons")
     path = project.venv / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
     assert json.loads(path.read_text()) == environment.LAB_SETTINGS
-
-
-@posix
-def test_jupyterlab_does_not_load_the_teachers_tools(project, installer):
-    environment.prepare(project, "lessons")
-    settings = project.venv / "etc" / "jupyter"
-    theirs = Path(sys.prefix) / "etc" / "jupyter" / "jupyter_server_config.d" / "nbgrader.json"
-    (settings / "jupyter_server_config.d").mkdir()
-    shutil.copy(theirs, settings / "jupyter_server_config.d")
-    manager = ExtensionConfigManager(read_config_path=[str(settings)])
-    found = manager.get_jpserver_extensions()
-    assert "nbgrader.server_extensions.formgrader" in found
-    assert not any(found.values())
-    page = json.loads((settings / "labconfig" / "page_config.json").read_text())
-    assert page["disabledExtensions"] == {"@jupyter/nbgrader": True}
 
 
 @posix

@@ -54,20 +54,8 @@ LAB_SETTINGS = {
         "checkForUpdates": False,
     },
 }
-# nbgrader comes with the tools for teachers; its buttons and pages stay out of JupyterLab.
-SERVER_SETTINGS = {
-    "ServerApp": {
-        "jpserver_extensions": {
-            f"nbgrader.server_extensions.{name}": False
-            for name in ("formgrader", "validate_assignment", "assignment_list", "course_list")
-        }
-    }
-}
-PAGE_SETTINGS = {"disabledExtensions": {"@jupyter/nbgrader": True}}
 SETTINGS = {
     "share/jupyter/lab/settings/overrides.json": LAB_SETTINGS,
-    "etc/jupyter/jupyter_server_config.json": SERVER_SETTINGS,
-    "etc/jupyter/labconfig/page_config.json": PAGE_SETTINGS,
 }
 
 

@@ -1,12 +1,10 @@
-"""Grades a folder of submissions with nbgrader: ``start.py grade FOLDER``.
+"""Grades a folder of submissions: ``start.py grade FOLDER``.
 
 A submission is code that nobody trusts. The way of one through this package:
 
-``submissions`` finds it and reads it as text, ``course`` puts the teacher's test cells back and
-keeps the gradebook (both with nbgrader's own parts), ``runner`` runs it, in a process of its own
-with limits, inside ``jail`` where the system has that, in the kernel of ``kernel``; what comes
-out is scored by ``course`` and written down by ``report``. ``__main__`` holds it together.
+``submissions`` finds it and reads it as text, ``cells`` puts the teacher's cells back, ``sandbox``
+hands it to a trusted process (``runner``), which starts a process for the notebook alone (``guest``,
+inside ``jail`` where the system has that) and runs the checks itself, with stand-ins (``far``, ``wire``)
+for what the student defined. ``report`` and ``feedback`` write down what came out. ``__main__`` holds
+it together.
 """
-
-# How the kernel knows a graded cell.
-MARK = "# graded with the teacher's own checks\n"

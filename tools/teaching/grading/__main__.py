@@ -47,25 +47,50 @@ def arguments(words: list[str]) -> argparse.Namespace:
         prog="start.py grade", description="Grade the problem sets in a folder of submissions."
     )
     add = parser.add_argument
-    add("folder", type=Path, help="with FOLDER/<student>/ps1_....ipynb, <student>_ps1_....ipynb, or "
-        "what Moodle or Canvas export; also a zip archive")
-    add("--out", type=Path, default=ROOT / "build" / "grading", metavar="FOLDER",
-        help="where the results go (build/grading)")
+    add(
+        "folder",
+        type=Path,
+        help="with FOLDER/<student>/ps1_....ipynb, <student>_ps1_....ipynb, or "
+        "what Moodle or Canvas export; also a zip archive",
+    )
+    add(
+        "--out",
+        type=Path,
+        default=ROOT / "build" / "grading",
+        metavar="FOLDER",
+        help="where the results go (build/grading)",
+    )
     add("--set", action="append", default=[], metavar="NAME", help="only this set (ps3); repeat")
-    add("--students", type=Path, metavar="FILE",
-        help="the class list, a name a line or a table: who handed in nothing gets a line too")
+    add(
+        "--students",
+        type=Path,
+        metavar="FILE",
+        help="the class list, a name a line or a table: who handed in nothing gets a line too",
+    )
     add("--open", type=Path, metavar="FILE", help="marks for open questions, like open_marks.csv")
-    add("--due", type=due_time, metavar="TIME",
-        help="mark as late what came after, such as 2026-11-23T18:00 or 2026-11-23T18:00+01:00")
-    add("--seed", metavar="TEXT", help="draws the numbers of the hidden tests: keep it to yourself, "
-        "take another each year (the default follows from the sets)")
+    add(
+        "--due",
+        type=due_time,
+        metavar="TIME",
+        help="mark as late what came after, such as 2026-11-23T18:00 or 2026-11-23T18:00+01:00",
+    )
+    add(
+        "--seed",
+        metavar="TEXT",
+        help="draws the numbers of the hidden tests: keep it to yourself, "
+        "take another each year (the default follows from the sets)",
+    )
     add("--cell-seconds", type=float, default=60, metavar="N", help="time for one cell (60)")
     add("--seconds", type=float, default=300, metavar="N", help="time for a notebook (300)")
     add("--memory", type=int, default=3000, metavar="MB", help="for a notebook (3000)")
     add("--jobs", type=int, default=2, metavar="N", help="how many run at a time (2)")
     add("--again", action="store_true", help="run all notebooks, also those that did not change")
-    add("--sandbox", choices=["auto", "require", "off"], default="auto",
-        help="require: stop where the system cannot hide files and network; off: do not try")
+    add(
+        "--sandbox",
+        choices=["auto", "require", "off"],
+        default="auto",
+        help="require: stop where the system cannot hide files and network; off: do not try",
+    )
     add("--solutions", type=Path, default=ROOT / "notebooks" / "solutions", help=argparse.SUPPRESS)
     return parser.parse_args(words)
 
@@ -88,9 +113,11 @@ def main(words: list[str]) -> int:
     options.seed = options.seed or default_seed(solutions)
     with tempfile.TemporaryDirectory(prefix="minigpt-unpacked-") as scratch:
         found, passed_over = submissions.find(
-            options.folder, {name: set(one.cells) for name, one in sets.items()},
+            options.folder,
+            {name: set(one.cells) for name, one in sets.items()},
             lambda name, notebook: name in sets and sets[name].is_untouched(notebook),
-            Path(scratch), Naming(names),
+            Path(scratch),
+            Naming(names),
         )
     found = [one for one in found if one.set_name in chosen or not one.set_name]
     sandbox = Sandbox(options)
@@ -124,8 +151,12 @@ def chosen_sets(solutions: list[Path], wanted: list[str]) -> set[str]:
     known = {path.stem for path in solutions}
     if not known:
         raise ValueError("There are no solutions here; only the teacher's copy has them.")
-    chosen = {name for name in known for word in wanted
-              if word in (name, name.split("_")[0], name.split("_")[0].removeprefix("ps"))}
+    chosen = {
+        name
+        for name in known
+        for word in wanted
+        if word in (name, name.split("_")[0], name.split("_")[0].removeprefix("ps"))
+    }
     if wanted and not chosen:
         there = ", ".join(sorted(known))
         raise ValueError(f"There is no set {', '.join(wanted)}; there are {there}.")
@@ -172,8 +203,9 @@ class Naming:
             text = name.casefold()
             for umlaut, letters in {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"}.items():
                 text = text.replace(umlaut, letters) if old_style else text
-            text = "".join(c for c in unicodedata.normalize("NFKD", text)
-                           if not unicodedata.combining(c))
+            text = "".join(
+                c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)
+            )
             words = "".join(c if c.isalnum() else " " for c in text).split()
             found |= {"".join(order) for order in itertools.permutations(words[:5])}
         return found - {""}
@@ -206,8 +238,14 @@ def absent(
                 if one := unclear.get(student):
                     file = one.shown_path.rsplit("/", 1)[-1]
                     problem = f"{file}: {one.problem}" if file else one.problem
-                yield Row(student, name, sets[name].grades(), Submission(student, name).safe_student,
-                          ids.get(student, ""), problem=problem)
+                yield Row(
+                    student,
+                    name,
+                    sets[name].grades(),
+                    Submission(student, name).safe_student,
+                    ids.get(student, ""),
+                    problem=problem,
+                )
 
 
 # Marks
@@ -294,8 +332,13 @@ class Grading:
 
     def run(self, notebook: dict, files: dict, set_name: str) -> dict:
         """The result of a notebook; one that ran already is not run again."""
-        limits = [self.options.seconds, self.options.cell_seconds, self.options.memory,
-                  self.sandbox.jail is not None, self.options.seed]
+        limits = [
+            self.options.seconds,
+            self.options.cell_seconds,
+            self.options.memory,
+            self.sandbox.jail is not None,
+            self.options.seed,
+        ]
         for number, cell in enumerate(notebook["cells"]):
             cell["id"] = f"cell-{number}"  # not by chance: the same notebook is known again
         text = json.dumps([notebook, files, limits, self.project], sort_keys=True)
@@ -313,9 +356,16 @@ class Grading:
 
     def row_of(self, submission: Submission, result: dict | None) -> Row:
         problem_set = self.sets[submission.set_name]
-        row = Row(submission.student, submission.set_name, problem_set.grades(), submission.safe_student,
-                  submission.id, submission.handed_in, problem=submission.problem,
-                  notes=submission.notes)
+        row = Row(
+            submission.student,
+            submission.set_name,
+            problem_set.grades(),
+            submission.safe_student,
+            submission.id,
+            submission.handed_in,
+            problem=submission.problem,
+            notes=submission.notes,
+        )
         if row.problem or result is None:
             return row
         notebook = nbformat.from_dict(result["notebook"])
@@ -340,16 +390,22 @@ class Grading:
                 if mark is not None and 0 <= mark.score <= grade.max_score:
                     grade.score, grade.comment, grade.by_teacher = mark.score, mark.comment, True
                 elif mark is not None:
-                    row.notes.append(f"{grade.problem}: a mark of {mark.score:g} is not between "
-                                     f"0 and {grade.max_score:g}")
+                    row.notes.append(
+                        f"{grade.problem}: a mark of {mark.score:g} is not between "
+                        f"0 and {grade.max_score:g}"
+                    )
                 if grade.earlier and grade.is_open:
-                    row.notes.append(f"{grade.problem}: the answer has changed since it was marked "
-                                     f"({grade.earlier})")
+                    row.notes.append(
+                        f"{grade.problem}: the answer has changed since it was marked "
+                        f"({grade.earlier})"
+                    )
         point_out_equal(rows)
         for row in rows:
             page = self.options.out / "feedback" / row.safe_student / f"{row.set_name}.html"
             page.parent.mkdir(parents=True, exist_ok=True)
-            text = feedback(row, self.sets[row.set_name], self.notebooks.get((row.student, row.set_name)))
+            text = feedback(
+                row, self.sets[row.set_name], self.notebooks.get((row.student, row.set_name))
+            )
             page.write_text(text, encoding="utf-8", errors="replace")
             row.feedback = page.relative_to(self.options.out).as_posix()
         for student, set_name, problem in marks.unused:
@@ -375,8 +431,10 @@ def point_out_equal(rows: list[Row]) -> None:
     for (set_name, problem, _), group in same.items():
         if len(group) < 2:
             continue
-        print(f"{len(group)} equal answers to {problem} ({set_name}): "
-              f"{', '.join(row.student for row in group)}")
+        print(
+            f"{len(group)} equal answers to {problem} ({set_name}): "
+            f"{', '.join(row.student for row in group)}"
+        )
         for row in group:
             others = [other.student for other in group if other is not row]
             shown = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if others[5:] else "")
@@ -393,18 +451,25 @@ def progress(row: Row, number: int, total: int, seconds: float) -> None:
     score, most = row.points(is_open=False)
     result = "NOT GRADED" if row.problem else f"{score:g} of {most:g}"
     more = "; ".join(filter(None, [row.problem, *row.notes]))
-    print(f"[{number}/{total}, {seconds:.0f} s] {row.student}, {row.set_name}: {result}"
-          f"{' (' + more + ')' if more else ''}", flush=True)
+    print(
+        f"[{number}/{total}, {seconds:.0f} s] {row.student}, {row.set_name}: {result}"
+        f"{' (' + more + ')' if more else ''}",
+        flush=True,
+    )
 
 
 def summary(rows: list[Row], out: Path) -> int:
     bad = [row for row in rows if row.problem]
     waiting = sum(row.waiting > 0 for row in rows)
-    print(f"\n{len(rows) - len(bad)} of {len(rows)} graded; the points stand in "
-          f"{out / 'scores.csv'}, the feedback in {out / 'feedback'}.")
+    print(
+        f"\n{len(rows) - len(bad)} of {len(rows)} graded; the points stand in "
+        f"{out / 'scores.csv'}, the feedback in {out / 'feedback'}."
+    )
     if waiting:
-        print(f"{waiting} wait for marks of open questions: fill the column score of "
-              f"{out / 'open_marks.csv'}, then give the same command again.")
+        print(
+            f"{waiting} wait for marks of open questions: fill the column score of "
+            f"{out / 'open_marks.csv'}, then give the same command again."
+        )
     for row in bad:
         print(f"not graded: {row.student}, {row.set_name}: {row.problem}")
     return 1 if bad else 0

@@ -54,8 +54,17 @@ class ProblemSet:
 
     def grades(self) -> list[Grade]:
         """All of its problems, with no points."""
-        return [Grade(info.grade_id, bool(info.solution), 0.0, float(info.points), self.title(info.grade_id))
-                for info in (cell.metadata.nbgrader for cell in self.cells.values()) if info.grade]
+        return [
+            Grade(
+                info.grade_id,
+                bool(info.solution),
+                0.0,
+                float(info.points),
+                self.title(info.grade_id),
+            )
+            for info in (cell.metadata.nbgrader for cell in self.cells.values())
+            if info.grade
+        ]
 
     @cached_property
     def titles(self) -> dict[str, str]:
@@ -82,7 +91,9 @@ class ProblemSet:
 
     def is_untouched(self, notebook: NotebookNode) -> bool:
         """Is there no text in a notebook that was not released?"""
-        return {problems.squeezed(cell.source) for cell in notebook.cells} <= self.given_texts | {""}
+        return {problems.squeezed(cell.source) for cell in notebook.cells} <= self.given_texts | {
+            ""
+        }
 
     # A student's notebook
 
@@ -129,14 +140,19 @@ class ProblemSet:
         A cell is known by its name; where an editor dropped that, by its id or its text.
         """
         by_id = {cell.get("id"): name for name, cell in self.cells.items()}
-        by_text = {problems.squeezed(self.given[name].source): name
-                   for name in self.cells if self.is_teachers(name)}
+        by_text = {
+            problems.squeezed(self.given[name].source): name
+            for name in self.cells
+            if self.is_teachers(name)
+        }
         taken = {cell.metadata.get("nbgrader", {}).get("grade_id") for cell in notebook.cells}
         for cell in notebook.cells:
             name = cell.metadata.pop("nbgrader", {}).get("grade_id")
             if name not in self.cells:
-                candidates = [by_id.get(cell.metadata.get("was")),
-                              by_text.get(problems.squeezed(cell.source))]
+                candidates = [
+                    by_id.get(cell.metadata.get("was")),
+                    by_text.get(problems.squeezed(cell.source)),
+                ]
                 name = next((one for one in candidates if one and one not in taken), None)
                 taken.add(name)
             if name is not None:
@@ -155,21 +171,21 @@ class ProblemSet:
                 continue
             blank = problems.squeezed(self.given[name].source)
             written = [cell for cell in cells if problems.squeezed(cell.source) not in (blank, "")]
-            if self.is_teachers(name) or not written:
-                kept = cells[-1:]
-            else:
-                kept = written
+            kept = cells[-1:] if self.is_teachers(name) or not written else written
             for cell in cells:
                 if not any(cell is one for one in kept):
                     dropped.append(cell)
             gone = len(cells) - len(kept)
             if gone:
-                submission.notes.append(f"{name} is there {len(cells)} times: "
-                                        f"{gone} unchanged or older left out")
+                submission.notes.append(
+                    f"{name} is there {len(cells)} times: {gone} unchanged or older left out"
+                )
             if len(kept) > 1:
                 text = "its parts are joined" if self.cells[name].cell_type != "code" else "all run"
                 submission.notes.append(f"{name} was written in {len(kept)} times: {text}")
-        notebook.cells = [cell for cell in notebook.cells if not any(cell is one for one in dropped)]
+        notebook.cells = [
+            cell for cell in notebook.cells if not any(cell is one for one in dropped)
+        ]
 
     def put_back(self, notebook: NotebookNode) -> None:
         """Put missing graded cells before the next cell of the set that is there, or at the end."""
@@ -178,13 +194,18 @@ class ProblemSet:
             info = cell.metadata.get("nbgrader")
             if info is None:
                 continue
-            here = [one for one in notebook.cells
-                    if one.metadata.get("nbgrader", {}).get("grade_id") == info.grade_id]
+            here = [
+                one
+                for one in notebook.cells
+                if one.metadata.get("nbgrader", {}).get("grade_id") == info.grade_id
+            ]
             if here:
                 following = here[0]
             elif info.grade:
-                number = len(notebook.cells) if following is None else next(
-                    n for n, one in enumerate(notebook.cells) if one is following
+                number = (
+                    len(notebook.cells)
+                    if following is None
+                    else next(n for n, one in enumerate(notebook.cells) if one is following)
                 )
                 following = copy.deepcopy(self.given[info.grade_id] if info.solution else cell)
                 notebook.cells.insert(number, following)
@@ -196,7 +217,9 @@ class ProblemSet:
 
         All text counts from the answer's cell to the next cell of the set; parts are joined.
         """
-        found: dict[str, list[str]] = {grade.problem: [] for grade in self.grades() if grade.is_open}
+        found: dict[str, list[str]] = {
+            grade.problem: [] for grade in self.grades() if grade.is_open
+        }
         current = None
         for cell in notebook.cells:
             name = cell.metadata.get("nbgrader", {}).get("grade_id")
@@ -222,8 +245,11 @@ def answer_hash(answer: str) -> str:
 
 def named_cells(notebook: NotebookNode) -> dict[str, NotebookNode]:
     """The cells that carry a name, by it."""
-    return {cell.metadata.nbgrader.grade_id: cell for cell in notebook.cells
-            if "nbgrader" in cell.metadata}
+    return {
+        cell.metadata.nbgrader.grade_id: cell
+        for cell in notebook.cells
+        if "nbgrader" in cell.metadata
+    }
 
 
 # Answers that are taken from the package
@@ -235,16 +261,22 @@ def ready_answers(notebook: NotebookNode, solution: NotebookNode) -> Iterator[st
     The set says what may be imported. Whoever is asked to write a LayerNorm and imports one has
     done something else; whether that is so, the teacher sees in the line.
     """
-    allowed = {name for cell in solution.cells if cell.cell_type == "code"
-               for name, _ in taken_names(cell.source)}
+    allowed = {
+        name
+        for cell in solution.cells
+        if cell.cell_type == "code"
+        for name, _ in taken_names(cell.source)
+    }
     for number, cell in enumerate(notebook.cells, start=1):
         if cell.cell_type != "code":
             continue
         for name, line in taken_names(cell.source):
             if name not in allowed:
                 source = cell.source.splitlines()[line - 1].strip()[:100]
-                yield (f"cell {number}, line {line} takes {name} from the package, which the set does "
-                       f"not: {source}")
+                yield (
+                    f"cell {number}, line {line} takes {name} from the package, which the set does "
+                    f"not: {source}"
+                )
 
 
 def taken_names(source: str) -> list[tuple[str, int]]:
@@ -266,8 +298,11 @@ def taken_names(source: str) -> list[tuple[str, int]]:
                 if alias.name.split(".")[0] == PACKAGE:
                     modules.add(alias.asname or PACKAGE)
                     found.append((alias.name.split(".")[-1], line))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and re.match(
-                rf"{PACKAGE}(\.\w+)*$", node.value):
+        elif (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and re.match(rf"{PACKAGE}(\.\w+)*$", node.value)
+        ):
             found.append((f"{node.value} (by its name)", line))
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):

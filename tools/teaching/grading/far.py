@@ -26,7 +26,7 @@ from pathlib import Path
 
 import psutil
 
-from minigpt_helpers.checks._guard import TimeLimit
+from minigpt_helpers.checks._student import TimeLimit
 from tools.teaching.grading.wire import Endpoint, Lost, WireError, assign, is_public, public_base
 
 POLL = 0.05  # seconds
@@ -47,20 +47,36 @@ class NotStarted(RuntimeError):
 class Guest(Endpoint):
     """The process of one notebook, and the stand-ins for what lives in it."""
 
-    def __init__(self, stage: Path, folder: Path, limits: dict, jail: dict | None,
-                 run_check: Callable[[str, tuple], dict]) -> None:
+    def __init__(
+        self,
+        stage: Path,
+        folder: Path,
+        limits: dict,
+        jail: dict | None,
+        run_check: Callable[[str, tuple], dict],
+    ) -> None:
         self.limits, self.run_check = limits, run_check
         self.left = float(limits["seconds"])  # for the whole notebook
         self.budget = float("inf")  # for what runs now
         self.nested, self.depth, self.lost = 0, 0, ""
         ours, theirs, options = connection()
-        config = {"socket": theirs, "folder": str(folder), "jail": jail,
-                  "memory": limits["memory"], "megabytes": MOST_FILES, "processes": MOST_PROCESSES,
-                  "not_on_the_path": limits["not_on_the_path"]}
+        config = {
+            "socket": theirs,
+            "folder": str(folder),
+            "jail": jail,
+            "memory": limits["memory"],
+            "megabytes": MOST_FILES,
+            "processes": MOST_PROCESSES,
+            "not_on_the_path": limits["not_on_the_path"],
+        }
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "minigpt_guest.guest", json.dumps(config)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            env=dict(os.environ) | {"PYTHONPATH": str(stage)}, cwd=folder, **options,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=dict(os.environ) | {"PYTHONPATH": str(stage)},
+            cwd=folder,
+            **options,
         )
         if options:
             os.close(theirs)
@@ -111,10 +127,11 @@ class Guest(Endpoint):
             used, memory, processes = passed, 0, []
         self.budget -= used
         self.left -= used
-        if memory > self.limits["memory"] * 2**20:
-            self.kill("too much memory was used")
-        if len(processes) > A_FORK_BOMB:
+        much = memory > self.limits["memory"] * 2**20
+        if len(processes) > (A_FORK_BOMB // 3 if much else A_FORK_BOMB):
             self.kill("too many processes were started (a fork bomb)")
+        if much:
+            self.kill("too much memory was used")
 
     def processes(self) -> list[psutil.Process]:
         outer = psutil.Process(self.process.pid)
@@ -137,7 +154,9 @@ class Guest(Endpoint):
                 late_since, self.stopped = time.monotonic(), True
             if time.monotonic() - late_since > GRACE:
                 self.kill("it ran too long and did not stop when interrupted")
-            with contextlib.suppress(psutil.Error, OSError, ValueError):  # Windows has no such signal
+            with contextlib.suppress(
+                psutil.Error, OSError, ValueError
+            ):  # Windows has no such signal
                 self.main.send_signal(signal.SIGINT)
 
     def kill(self, why: str) -> None:
@@ -222,7 +241,10 @@ class Guest(Endpoint):
                 return self.pull(message)
             if op == "check":
                 args = self.decode(message["args"])
-                return {"result": self.checked(str(message["name"]), args), "changes": self.changes()}
+                return {
+                    "result": self.checked(str(message["name"]), args),
+                    "changes": self.changes(),
+                }
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             return {"error": {"type": "ValueError", "text": str(error)[:300]}, "changes": []}
         raise WireError("an unknown request")
@@ -282,9 +304,13 @@ class Guest(Endpoint):
             data = self.encode_model(value, base, depth)
             if type(value) is base:
                 return data
-            methods = [name for kind in type(value).__mro__ if not is_public(kind) and kind is not object
-                       for name, part in vars(kind).items()
-                       if callable(part) and not name.startswith("__")]
+            methods = [
+                name
+                for kind in type(value).__mro__
+                if not is_public(kind) and kind is not object
+                for name, part in vars(kind).items()
+                if callable(part) and not name.startswith("__")
+            ]
             own = [[name, self.encode(getattr(value, name), depth + 1)] for name in methods]
             return ["borrowed", *data[1:], own]
         if callable(value):
@@ -297,18 +323,28 @@ class Guest(Endpoint):
             return []
         shown = [name for name in dir(value) if not name.startswith("_")]
         found = [[name, getattr(value, name)] for name in shown]
-        return [[name, self.encode(part, depth + 1)] for name, part in found
-                if isinstance(part, (bool, int, float, str, types.MethodType))]
+        return [
+            [name, self.encode(part, depth + 1)]
+            for name, part in found
+            if isinstance(part, (bool, int, float, str, types.MethodType))
+        ]
 
     def encode_model(self, thing: object, base: type, depth: int) -> list:
         name, known = self.named(thing), set(dir(base))
-        attributes = [[key, self.encode(value, depth + 1)] for key, value in vars(thing).items()
-                      if key not in known]
+        attributes = [
+            [key, self.encode(value, depth + 1)]
+            for key, value in vars(thing).items()
+            if key not in known
+        ]
         return ["model", name, f"{base.__module__}:{base.__qualname__}", attributes]
 
     def encode(self, value: object, depth: int = 0) -> object:
-        if id(value) in self.names and public_base(type(value)) is not None \
-                and self.names[id(value)].startswith("h") and hasattr(value, "__dict__"):
+        if (
+            id(value) in self.names
+            and public_base(type(value)) is not None
+            and self.names[id(value)].startswith("h")
+            and hasattr(value, "__dict__")
+        ):
             return self.encode_other(value, depth)  # anew: what it holds may be another by now
         return super().encode(value, depth)
 
@@ -336,8 +372,11 @@ class Guest(Endpoint):
         if not any(issubclass(base, FarObject) for base in bases):
             bases = (FarObject, *bases)
         space = {"__module__": str(answer["module"]), "_far_class": (self, name)}
-        space |= {str(method): FarMethod(str(method)) for method in answer["methods"]
-                  if not str(method).startswith("__") or method == "__call__"}
+        space |= {
+            str(method): FarMethod(str(method))
+            for method in answer["methods"]
+            if not str(method).startswith("__") or method == "__call__"
+        }
         space |= {word: far_operator(word) for word in answer["operators"] if word in OPERATORS}
         try:
             return FarClass(str(answer["title"]), bases, space)
@@ -355,9 +394,13 @@ def connection() -> tuple[socket.socket, int, dict]:
     return ours, theirs.fileno(), {"pass_fds": [theirs.detach()]}
 
 
-OPERATORS = {f"__{name}__" for name in (
-    "add radd mul rmul sub rsub truediv rtruediv floordiv mod pow rpow neg pos abs matmul rmatmul "
-    "getitem setitem len iter next contains call float int index lt le gt ge").split()}
+OPERATORS = {
+    f"__{name}__"
+    for name in (
+        "add radd mul rmul sub rsub truediv rtruediv floordiv mod pow rpow neg pos abs matmul rmatmul "
+        "getitem setitem len iter next contains call float int index lt le gt ge"
+    ).split()
+}
 
 
 def far_operator(word: str) -> Callable:
@@ -441,7 +484,8 @@ def raise_as_there(error: dict) -> None:
     linecache.cache[file] = (0, None, ["\n"] * (line - 1) + [source], file)
     code = compile("\n" * (line - 1) + "raise error", file, "exec")
     function = str(error.get("function", ""))
-    code = code.replace(co_name=function if function.replace("<", "").replace(">", "").isidentifier()
-                        else "<cell>")
+    code = code.replace(
+        co_name=function if function.replace("<", "").replace(">", "").isidentifier() else "<cell>"
+    )
     space = {"error": raised}
     exec(code, space, {"blank": ...} if error.get("blank") is True else space)

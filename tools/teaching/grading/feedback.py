@@ -46,12 +46,16 @@ def points_table(row: Row) -> str:
     for grade in row.grades:
         points = "waits for your teacher" if grade.score is None else f"{grade.score:g}"
         comment = f"<br>{html.escape(grade.comment)}" if grade.comment.strip() else ""
-        lines.append(f'<tr><td>{html.escape(grade.title)}{comment}</td><td class="points">{points} of '
-                     f"{grade.max_score:g}</td></tr>")
+        lines.append(
+            f'<tr><td>{html.escape(grade.title)}{comment}</td><td class="points">{points} of '
+            f"{grade.max_score:g}</td></tr>"
+        )
     late = "<p>It came late.</p>" if row.late else ""
-    return (f"<p>Points: {score:g} of {most:g}"
-            f"{', some are not marked yet' if row.waiting else ''}.</p>{late}\n<table><thead><tr><th>Problem"
-            f"</th><th>Points</th></tr></thead><tbody>{''.join(lines)}</tbody></table>\n")
+    return (
+        f"<p>Points: {score:g} of {most:g}"
+        f"{', some are not marked yet' if row.waiting else ''}.</p>{late}\n<table><thead><tr><th>Problem"
+        f"</th><th>Points</th></tr></thead><tbody>{''.join(lines)}</tbody></table>\n"
+    )
 
 
 def shown(notebook: NotebookNode, problem_set: ProblemSet) -> str:
@@ -64,4 +68,6 @@ def shown(notebook: NotebookNode, problem_set: ProblemSet) -> str:
         cell.metadata = {}
     page, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
     page = re.sub(r"<script\b.*?(</script\s*>|$)", "", page, flags=re.DOTALL | re.IGNORECASE)
-    return re.sub(r"<(link|iframe|object|embed|meta|base|form)\b[^>]*>", "", page, flags=re.IGNORECASE)
+    return re.sub(
+        r"<(link|iframe|object|embed|meta|base|form)\b[^>]*>", "", page, flags=re.IGNORECASE
+    )

@@ -41,8 +41,11 @@ def enter(config: dict) -> None:
     if os.name != "nt":
         import resource
 
-        limits = {"AS": config["memory"] * MEGABYTE, "FSIZE": config["megabytes"] * MEGABYTE,
-                  "CORE": 0}
+        limits = {
+            "AS": config["memory"] * MEGABYTE,
+            "FSIZE": config["megabytes"] * MEGABYTE,
+            "CORE": 0,
+        }
         if config["jail"]:
             limits["NPROC"] = config["processes"]  # elsewhere it counts all of a user's programs
         for name, value in limits.items():
@@ -60,8 +63,11 @@ def enter(config: dict) -> None:
 
 def main(config: dict) -> None:
     number = config["socket"]  # a port, with a minus, where sockets cannot be handed over
-    connection = (socket.socket(fileno=number) if number > 0
-                  else socket.create_connection(("127.0.0.1", -number)))
+    connection = (
+        socket.socket(fileno=number)
+        if number > 0
+        else socket.create_connection(("127.0.0.1", -number))
+    )
     enter(config)
     # The editable install of the project is on the path too; of the project only the copy is used.
     sys.path[:] = [path for path in sys.path if path not in config["not_on_the_path"]]
@@ -72,12 +78,17 @@ def main(config: dict) -> None:
     guest.run()
 
 
-from minigpt_helpers import checks  # noqa: E402  (the stand-in)
 from minigpt_guest.wire import Endpoint, Lost, WireError, is_public, snapshot, unchanged  # noqa: E402
 
-OPERATORS = [f"__{name}__" for name in (
-    "add radd mul rmul sub rsub truediv rtruediv floordiv mod pow rpow neg pos abs matmul rmatmul "
-    "getitem setitem len iter next contains call float int index lt le gt ge").split()]
+from minigpt_helpers import checks  # noqa: E402  (the stand-in)
+
+OPERATORS = [
+    f"__{name}__"
+    for name in (
+        "add radd mul rmul sub rsub truediv rtruediv floordiv mod pow rpow neg pos abs matmul rmatmul "
+        "getitem setitem len iter next contains call float int index lt le gt ge"
+    ).split()
+]
 
 
 class Refused(RuntimeError):
@@ -85,8 +96,10 @@ class Refused(RuntimeError):
 
 
 def refuse_input(*args: object, **options: object) -> str:
-    raise Refused("input() does not work here: nobody can type while a notebook is graded. "
-                  "Write the value into the cell.")
+    raise Refused(
+        "input() does not work here: nobody can type while a notebook is graded. "
+        "Write the value into the cell."
+    )
 
 
 class NoInput(io.TextIOBase):
@@ -136,7 +149,11 @@ class Guest(Endpoint):
         builtins.input = getpass.getpass = refuse_input
         checks.ask = self.ask_check
         self.shell = make_shell(self)
-        sys.stdin, sys.stdout, sys.stderr = NoInput(), Printed(self, "stdout"), Printed(self, "stderr")
+        sys.stdin, sys.stdout, sys.stderr = (
+            NoInput(),
+            Printed(self, "stdout"),
+            Printed(self, "stderr"),
+        )
 
     def on_interrupt(self, number: int, frame: object) -> None:
         if self.busy:
@@ -171,8 +188,12 @@ class Guest(Endpoint):
             except Lost:
                 os._exit(0)
             except BaseException as error:  # whatever it is, the next request gets its answer
-                self.send({"error": {"type": type(error).__name__, "text": str(error)[:500]},
-                           "changes": []})
+                self.send(
+                    {
+                        "error": {"type": type(error).__name__, "text": str(error)[:500]},
+                        "changes": [],
+                    }
+                )
 
     def serve(self, message: dict) -> dict:
         self.drop(message.get("drop", []))
@@ -198,8 +219,12 @@ class Guest(Endpoint):
         except BaseException as error:  # an interrupt in IPython's own code
             self.add(error_output(type(error).__name__, str(error)))
             interrupted = isinstance(error, KeyboardInterrupt)
-        answer = {"outputs": self.outputs, "count": self.shell.execution_count - 1, "changes": [],
-                  "interrupted": interrupted}
+        answer = {
+            "outputs": self.outputs,
+            "count": self.shell.execution_count - 1,
+            "changes": [],
+            "interrupted": interrupted,
+        }
         try:
             json.dumps(answer)
         except (TypeError, ValueError, RecursionError):
@@ -255,7 +280,7 @@ class Guest(Endpoint):
         import numpy as np
 
         random.seed(0)
-        np.random.seed(0)
+        np.random.seed(0)  # noqa: NPY002  (the one a student may use)
         return {}
 
     def do_call(self, message: dict) -> dict:
@@ -270,8 +295,11 @@ class Guest(Endpoint):
             raise
         except BaseException as error:
             answer["error"] = described(error)
-        changed = [[i, self.encode(new)] for i, (old, new) in enumerate(zip(before, args))
-                   if not unchanged(old, new)]
+        changed = [
+            [i, self.encode(new)]
+            for i, (old, new) in enumerate(zip(before, args))
+            if not unchanged(old, new)
+        ]
         return answer | ({"args": changed} if changed else {})
 
     def do_pull(self, message: dict) -> dict:
@@ -296,26 +324,55 @@ class Guest(Endpoint):
         if word not in OPERATORS:
             raise AttributeError(word)
         with self.students():
-            return {"value": self.encode(getattr(type(thing), word)(thing, *self.decode(message["args"])))}
+            return {
+                "value": self.encode(
+                    getattr(type(thing), word)(thing, *self.decode(message["args"]))
+                )
+            }
 
     def do_class(self, message: dict) -> dict:
         kind = self.objects[message["name"]]
-        bases = [base for base in kind.__bases__ if is_public(base) or base.__module__ == "__main__"]
-        methods = [name for name, part in vars(kind).items() if callable(part) or isinstance(
-            part, (staticmethod, classmethod))]
-        return {"title": kind.__name__, "module": str(kind.__module__), "methods": methods,
-                "value": self.encode(bases),
-                "operators": [word for word in OPERATORS if hasattr(kind, word)
-                              and getattr(kind, word) is not getattr(object, word, None)]}
+        bases = [
+            base for base in kind.__bases__ if is_public(base) or base.__module__ == "__main__"
+        ]
+        methods = [
+            name
+            for name, part in vars(kind).items()
+            if callable(part) or isinstance(part, (staticmethod, classmethod))
+        ]
+        return {
+            "title": kind.__name__,
+            "module": str(kind.__module__),
+            "methods": methods,
+            "value": self.encode(bases),
+            "operators": [
+                word
+                for word in OPERATORS
+                if hasattr(kind, word) and getattr(kind, word) is not getattr(object, word, None)
+            ],
+        }
 
     # What of ours the other side gets, and what we get of it
 
     def encode_other(self, value: object, depth: int) -> list:
         if is_public(type(value)):
             return self.encode_model(value, type(value), depth)
-        what = "function" if isinstance(value, (
-            types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType,
-            type(str.join))) else "class" if isinstance(value, type) else "object"
+        what = (
+            "function"
+            if isinstance(
+                value,
+                (
+                    types.FunctionType,
+                    types.BuiltinFunctionType,
+                    types.MethodType,
+                    types.MethodWrapperType,
+                    type(str.join),
+                ),
+            )
+            else "class"
+            if isinstance(value, type)
+            else "object"
+        )
         kind = self.encode(type(value), depth) if what == "object" else None
         return ["far", self.named(value), what, kind]
 
@@ -364,16 +421,23 @@ def described(error: BaseException) -> dict:
         frame = trace.tb_frame
         file = frame.f_code.co_filename
         if frame.f_globals.get("__name__") == "__main__" and file != __file__:
-            found |= {"line": trace.tb_lineno, "function": frame.f_code.co_name,
-                      "source": linecache.getline(file, trace.tb_lineno, frame.f_globals)[:500],
-                      "blank": any(value is ... for value in frame.f_locals.values())}
+            found |= {
+                "line": trace.tb_lineno,
+                "function": frame.f_code.co_name,
+                "source": linecache.getline(file, trace.tb_lineno, frame.f_globals)[:500],
+                "blank": any(value is ... for value in frame.f_locals.values()),
+            }
         trace = trace.tb_next
     return found
 
 
 def error_output(name: str, text: str, lines: list[str] = ()) -> dict:
-    return {"output_type": "error", "ename": name, "evalue": text[:5000],
-            "traceback": list(lines) or [f"{name}: {text[:5000]}"]}
+    return {
+        "output_type": "error",
+        "ename": name,
+        "evalue": text[:5000],
+        "traceback": list(lines) or [f"{name}: {text[:5000]}"],
+    }
 
 
 def make_shell(guest: Guest):
@@ -389,8 +453,14 @@ def make_shell(guest: Guest):
             pass
 
         def write_format_data(self, format_dict, md_dict=None) -> None:
-            guest.add({"output_type": "execute_result", "data": strings(format_dict),
-                       "metadata": {}, "execution_count": self.prompt_count})
+            guest.add(
+                {
+                    "output_type": "execute_result",
+                    "data": strings(format_dict),
+                    "metadata": {},
+                    "execution_count": self.prompt_count,
+                }
+            )
 
         def log_output(self, format_dict) -> None:
             pass
@@ -428,10 +498,12 @@ def make_shell(guest: Guest):
 
 def strings(data: dict) -> dict:
     """The texts of an output, by their kind."""
-    return {str(kind): value if isinstance(value, str) else "".join(value)
-            for kind, value in data.items()
-            if isinstance(value, str) or (isinstance(value, list) and all(
-                isinstance(part, str) for part in value))}
+    return {
+        str(kind): value if isinstance(value, str) else "".join(value)
+        for kind, value in data.items()
+        if isinstance(value, str)
+        or (isinstance(value, list) and all(isinstance(part, str) for part in value))
+    }
 
 
 if __name__ == "__main__":

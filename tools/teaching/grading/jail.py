@@ -24,8 +24,20 @@ DETACH = 2
 PARENT_DEATH_SIGNAL, NO_NEW_PRIVILEGES = 1, 38  # prctl
 PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}  # the system call's number
 
-SYSTEM = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/fonts",
-          "/etc/localtime", "/etc/alternatives", "/etc/passwd", "/etc/group"]
+SYSTEM = [
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/etc/ld.so.cache",
+    "/etc/fonts",
+    "/etc/localtime",
+    "/etc/alternatives",
+    "/etc/passwd",
+    "/etc/group",
+]
 DEVICES = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"]
 WORK = Path("/tmp/work")  # inside
 

@@ -12,10 +12,33 @@ from pathlib import Path
 
 from tools.teaching.grading.submissions import decoded, same_letters
 
-COLUMNS = ["student", "id", "set", "score", "max_score", "open_score", "open_max_score",
-           "open_waiting", "total", "total_max", "late", "problem", "notes", "feedback"]
-MARKS = ["student", "set", "problem", "max_score", "score", "comment", "answer", "answer_hash",
-         "earlier"]
+COLUMNS = [
+    "student",
+    "id",
+    "set",
+    "score",
+    "max_score",
+    "open_score",
+    "open_max_score",
+    "open_waiting",
+    "total",
+    "total_max",
+    "late",
+    "problem",
+    "notes",
+    "feedback",
+]
+MARKS = [
+    "student",
+    "set",
+    "problem",
+    "max_score",
+    "score",
+    "comment",
+    "answer",
+    "answer_hash",
+    "earlier",
+]
 
 
 @dataclass
@@ -60,9 +83,22 @@ class Row:
     def as_dict(self) -> dict[str, object]:
         score, most = self.points(is_open=False)
         open_score, open_most = self.points(is_open=True)
-        values = [self.student, self.id, self.set_name, score, most, open_score, open_most, self.waiting,
-                  score + open_score, most + open_most, self.late, self.problem,
-                  "; ".join(self.notes), self.feedback]
+        values = [
+            self.student,
+            self.id,
+            self.set_name,
+            score,
+            most,
+            open_score,
+            open_most,
+            self.waiting,
+            score + open_score,
+            most + open_most,
+            self.late,
+            self.problem,
+            "; ".join(self.notes),
+            self.feedback,
+        ]
         return {name: plain(value) for name, value in zip(COLUMNS, values)}
 
 
@@ -80,10 +116,17 @@ def write(folder: Path, rows: list[Row], hash_of) -> None:
         folder / "problems.csv",
         ["student", "set", "problem", "title", "kind", "score", "max_score"],
         (
-            {"student": plain(row.student), "set": row.set_name, "problem": grade.problem,
-             "title": plain(grade.title), "kind": "open" if grade.is_open else "automatic",
-             "score": plain(grade.score), "max_score": plain(grade.max_score)}
-            for row in rows for grade in row.grades
+            {
+                "student": plain(row.student),
+                "set": row.set_name,
+                "problem": grade.problem,
+                "title": plain(grade.title),
+                "kind": "open" if grade.is_open else "automatic",
+                "score": plain(grade.score),
+                "max_score": plain(grade.max_score),
+            }
+            for row in rows
+            for grade in row.grades
         ),
     )
     write_table(folder / "open_marks.csv", MARKS, open_marks(rows, hash_of))
@@ -99,10 +142,15 @@ def open_marks(rows: list[Row], hash_of) -> Iterator[dict[str, str]]:
             if grade.by_teacher or (grade.is_open and grade.score is None):
                 answer = row.answers.get(grade.problem, "")
                 yield {
-                    "student": plain(row.student), "set": row.set_name, "problem": grade.problem,
-                    "max_score": plain(grade.max_score), "score": plain(grade.score),
-                    "comment": plain(grade.comment), "answer": plain(answer),
-                    "answer_hash": hash_of(answer), "earlier": plain(grade.earlier),
+                    "student": plain(row.student),
+                    "set": row.set_name,
+                    "problem": grade.problem,
+                    "max_score": plain(grade.max_score),
+                    "score": plain(grade.score),
+                    "comment": plain(grade.comment),
+                    "answer": plain(answer),
+                    "answer_hash": hash_of(answer),
+                    "earlier": plain(grade.earlier),
                 }
 
 
@@ -178,8 +226,17 @@ HEADINGS = {
     "name": ("student", "name", "full name", "student name", "vollständiger name"),
     "first": ("first name", "firstname", "given name", "vorname"),
     "last": ("last name", "lastname", "surname", "family name", "nachname"),
-    "id": ("id", "id number", "student id", "sis user id", "identifier", "username", "email",
-           "email address", "matrikelnummer"),
+    "id": (
+        "id",
+        "id number",
+        "student id",
+        "sis user id",
+        "identifier",
+        "username",
+        "email",
+        "email address",
+        "matrikelnummer",
+    ),
 }
 
 
@@ -195,11 +252,16 @@ def class_list(path: Path) -> list[Student]:
         return []
     table = list(csv.reader(lines, delimiter=separator(lines[0])))
     heading = [word.strip().lower() for word in table[0]]
-    columns = {kind: next((heading.index(word) for word in words if word in heading), None)
-               for kind, words in HEADINGS.items()}
+    columns = {
+        kind: next((heading.index(word) for word in words if word in heading), None)
+        for kind, words in HEADINGS.items()
+    }
     found = []
-    if columns["name"] is not None or (columns["first"] is not None and columns["last"] is not None):
+    if columns["name"] is not None or (
+        columns["first"] is not None and columns["last"] is not None
+    ):
         for fields in table[1:]:
+
             def field_of(kind: str, fields: list[str] = fields) -> str:
                 number = columns[kind]
                 return fields[number].strip() if number is not None and number < len(fields) else ""
@@ -212,5 +274,7 @@ def class_list(path: Path) -> list[Student]:
         for line, fields in zip(lines, table):
             if separator(line) == "," and not line.lstrip().startswith('"'):
                 fields = [line]
-            found.append(Student(same_letters(fields[0]), same_letters(fields[1]) if fields[1:] else ""))
+            found.append(
+                Student(same_letters(fields[0]), same_letters(fields[1]) if fields[1:] else "")
+            )
     return [student for student in found if student.name]

@@ -22,26 +22,35 @@ from pathlib import Path
 import numpy as np
 
 from minigpt_helpers import checks
-from minigpt_helpers.checks import _cases, _guard
+from minigpt_helpers.checks import _base, _student
 from tools.teaching.grading.far import Guest, NotStarted
 from tools.teaching.grading.wire import Lost, WireError
 
+OUR_SHARE = 3  # of a check's time: for references, wrong functions to compare with, messages
+
 # In a traceback these files are not the student's own code.
-_cases._LIBRARIES = (*_cases._LIBRARIES, str(Path(__file__).parent))
+_student._LIBRARIES = (*_student._LIBRARIES, str(Path(__file__).parent))
 
 
-class GuestClock(_guard.Clock):
-    """The time of a check is that of the student's process: ours and the machine's do not count."""
+class GuestClock(_student.Clock):
+    """The time of a check: that of the student's process, and the processor's time of this one.
+
+    What other programs take of the machine does not count.
+    """
 
     guest: Guest | None = None
 
     def start(self, seconds: float) -> None:
-        self.deadline = time.monotonic() + 3600
+        self.seconds, self.began = OUR_SHARE * seconds, time.process_time()
         if self.guest is not None:
             self.guest.spend(seconds)
 
+    @property
+    def deadline(self) -> float:
+        return time.monotonic() + self.seconds - (time.process_time() - self.began)
 
-_cases.Clock = GuestClock
+
+_base.Clock = GuestClock
 
 
 class Runner:
@@ -85,7 +94,7 @@ class Runner:
         self.guest.spend(seconds)
         try:
             answer = self.guest.ask("cell", source=cell["source"])
-        except _guard.TimeLimit:
+        except _student.TimeLimit:
             self.notes.append(f"cell {number}: stopped after {seconds:.0f} s")
             cell["outputs"] = [failed("TimeLimit", f"stopped after {seconds:.0f} s")]
             return
@@ -112,11 +121,15 @@ class Runner:
             cell["outputs"] = names.outputs
         except Lost:
             raise
-        except (Exception, _guard.TimeLimit) as error:
-            text = "not defined, so there are no points for it" if isinstance(error, NameError) \
+        except (Exception, _student.TimeLimit) as error:
+            text = (
+                "not defined, so there are no points for it"
+                if isinstance(error, NameError)
                 else "this cell could not be graded"
-            cell["outputs"] = [failed(type(error).__name__, f"{getattr(error, 'name', '') or ''} "
-                               f"{text}".strip())]
+            )
+            cell["outputs"] = [
+                failed(type(error).__name__, f"{getattr(error, 'name', '') or ''} {text}".strip())
+            ]
         finally:
             if names.first is not None and not self.guest.lost:
                 self.guest.ask("set", name="result", value=names.first)
@@ -129,7 +142,7 @@ class Runner:
         if name not in checks.REGISTRY or not isinstance(objects, tuple):
             raise ValueError(f"there is no check {name!r:.60}")
         found = checks.REGISTRY[name](*objects)
-        return {"passed": found.passed, "score": found.score, "message": found.message}
+        return fields(found)
 
     def hidden_seed(self, problem: str, seed: int) -> int:
         """The seed of a hidden test: drawn from the course's, another for each problem."""
@@ -159,8 +172,7 @@ class Names(dict):
             self.runner.guest.ask("seed")
             if seed is None:
                 result = checks.REGISTRY[name](*objects)
-                self.first = self.first or {"passed": result.passed, "score": result.score,
-                                            "message": result.message}
+                self.first = self.first or fields(result)
             else:
                 drawn = self.runner.hidden_seed(self.problem, seed)
                 result = checks.REGISTRY[name](*objects, seed=drawn)
@@ -176,6 +188,10 @@ class Names(dict):
             if hasattr(thing, "_repr_html_"):
                 data["text/html"] = thing._repr_html_()
             self.outputs.append({"output_type": "display_data", "data": data, "metadata": {}})
+
+
+def fields(result: checks.CheckResult) -> dict:
+    return {name: getattr(result, name) for name in ("passed", "score", "message", "status")}
 
 
 def score_of(source: str, names: Names) -> float:
@@ -197,12 +213,19 @@ def output(sent: object) -> dict | None:
         return None
     kind = sent.get("output_type")
     if kind == "stream":
-        return {"output_type": kind, "name": "stderr" if sent.get("name") == "stderr" else "stdout",
-                "text": str(sent.get("text", ""))}
+        return {
+            "output_type": kind,
+            "name": "stderr" if sent.get("name") == "stderr" else "stdout",
+            "text": str(sent.get("text", "")),
+        }
     if kind == "error":
         lines = sent.get("traceback")
-        return {"output_type": kind, "ename": str(sent.get("ename")), "evalue": str(sent.get("evalue")),
-                "traceback": [str(line) for line in lines] if isinstance(lines, list) else []}
+        return {
+            "output_type": kind,
+            "ename": str(sent.get("ename")),
+            "evalue": str(sent.get("evalue")),
+            "traceback": [str(line) for line in lines] if isinstance(lines, list) else [],
+        }
     if kind in ("display_data", "execute_result") and isinstance(sent.get("data"), dict):
         data = {str(name): str(value) for name, value in sent["data"].items()}
         made = {"output_type": kind, "data": data, "metadata": {}}

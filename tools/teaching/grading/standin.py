@@ -10,11 +10,12 @@ ask = None  # set by the process that runs the notebook: (name, objects) -> the 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check found: `passed`, `score` (0 to 1), `message`."""
+    """What a check found: `passed`, `score` (0 to 1), `message`, `status`."""
 
     passed: bool
     score: float
     message: str
+    status: str
 
     def __bool__(self) -> bool:
         return self.passed

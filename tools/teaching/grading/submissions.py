@@ -34,18 +34,39 @@ MOST_BESIDE = 5_000_000  # of all files that lie beside it
 MOST_UNPACKED = 2_000_000_000  # of all archives
 MOST_ENTRIES = 20_000  # of an archive
 MOST_DEPTH = 10  # folders in folders
-SKIPPED = {".ipynb_checkpoints", "__MACOSX", ".DS_Store", "desktop.ini", "Thumbs.db", ".git", ".venv",
-           "venv", "node_modules", "site-packages", "__pycache__"}
+SKIPPED = {
+    ".ipynb_checkpoints",
+    "__MACOSX",
+    ".DS_Store",
+    "desktop.ini",
+    "Thumbs.db",
+    ".git",
+    ".venv",
+    "venv",
+    "node_modules",
+    "site-packages",
+    "__pycache__",
+}
 NEW_CELL = {"code": new_code_cell, "markdown": new_markdown_cell, "raw": new_raw_cell}
 NOTEBOOK = re.compile(r"(?P<stem>.*?)\.ipynb(\.(txt|json|html?|bin|download))*( ?\(\d+\))?$", re.I)
-MOODLE = re.compile(r"(?P<name>.+?)_(?P<id>\d+)_assignsubmission_(file|onlinetext)_?(?P<rest>.*)", re.I)
-CANVAS = re.compile(r"(?P<name>[^_]+?)(?P<late>_LATE)?_(?P<id>\d+)_(?P<copy>\d+)_(?P<rest>.+)", re.I)
+MOODLE = re.compile(
+    r"(?P<name>.+?)_(?P<id>\d+)_assignsubmission_(file|onlinetext)_?(?P<rest>.*)", re.I
+)
+CANVAS = re.compile(
+    r"(?P<name>[^_]+?)(?P<late>_LATE)?_(?P<id>\d+)_(?P<copy>\d+)_(?P<rest>.+)", re.I
+)
 OWN = re.compile(r"(?P<name>.+?)[\s_-]+(?P<rest>ps\d+(\b|_).*)", re.IGNORECASE)
 OTHER_FILES = [  # how a file begins that is no notebook, and what it is
-    (b"PK\x03\x04", "a zip archive (or a document of Word)"), (b"%PDF", "a PDF"),
-    (b"{\\rtf", "a text of a word processor (RTF)"), (b"\x1f\x8b", "a compressed file"),
-    (b"Rar!", "a rar archive"), (b"7z\xbc\xaf", "a 7z archive"), (b"\x89PNG", "a picture"),
-    (b"\xff\xd8", "a picture"), (b"<!doctype html", "an HTML page"), (b"<html", "an HTML page"),
+    (b"PK\x03\x04", "a zip archive (or a document of Word)"),
+    (b"%PDF", "a PDF"),
+    (b"{\\rtf", "a text of a word processor (RTF)"),
+    (b"\x1f\x8b", "a compressed file"),
+    (b"Rar!", "a rar archive"),
+    (b"7z\xbc\xaf", "a 7z archive"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8", "a picture"),
+    (b"<!doctype html", "an HTML page"),
+    (b"<html", "an HTML page"),
 ]
 ARCHIVES = {".rar", ".7z", ".tar", ".gz", ".tgz"}
 
@@ -83,8 +104,10 @@ def same_letters(name: str) -> str:
 def printable(text: str) -> str:
     """The text without characters that no file can hold, such as half of a pair."""
     text = text.encode("utf-8", "replace").decode("utf-8")
-    return "".join(char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cs") else "?"
-                   for char in text.replace("\r\n", "\n"))
+    return "".join(
+        char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cs") else "?"
+        for char in text.replace("\r\n", "\n")
+    )
 
 
 class Unreadable(Exception):
@@ -95,8 +118,11 @@ Released = Callable[[str, NotebookNode], bool]
 
 
 def find(
-    folder: Path, sets: dict[str, set[str]], untouched: Released = lambda name, notebook: False,
-    scratch: Path | None = None, naming: Callable[[str, str], str] = lambda name, number: name,
+    folder: Path,
+    sets: dict[str, set[str]],
+    untouched: Released = lambda name, notebook: False,
+    scratch: Path | None = None,
+    naming: Callable[[str, str], str] = lambda name, number: name,
 ) -> tuple[list[Submission], list[str]]:
     """All submissions, and the names of files passed over.
 
@@ -112,8 +138,13 @@ def find(
 
 
 class Finder:
-    def __init__(self, sets: dict[str, set[str]], untouched: Released, scratch: Path | None,
-                 naming: Callable[[str, str], str]) -> None:
+    def __init__(
+        self,
+        sets: dict[str, set[str]],
+        untouched: Released,
+        scratch: Path | None,
+        naming: Callable[[str, str], str],
+    ) -> None:
         self.sets, self.untouched, self.scratch, self.naming = sets, untouched, scratch, naming
         self.found: dict[tuple[str, str], list[Submission]] = {}
         self.passed_over: list[str] = []
@@ -144,13 +175,14 @@ class Finder:
             elif entry.suffix.lower() == ".zip" and self.scratch is not None:
                 self.archive(entry, f"{where}{name}")
             elif match := NOTEBOOK.fullmatch(name):
-                student, number, late, rest = owner(match["stem"])
+                student, number, late, _rest = owner(match["stem"])
                 submission = self.read(entry, student, number, f"{where}{name}", beside=False)
                 submission.notes += ["late, says Canvas"] * late
                 self.add(submission)
             elif entry.suffix.lower() in ARCHIVES:
-                self.passed_over.append(f"{where}{name} (an archive of a kind that is not read: "
-                                        "unpack it)")
+                self.passed_over.append(
+                    f"{where}{name} (an archive of a kind that is not read: unpack it)"
+                )
             else:
                 self.passed_over.append(f"{where}{name}")
 
@@ -158,10 +190,24 @@ class Finder:
         """A zip archive among the submissions: a student's, or one with a whole class in it."""
         try:
             folder = self.unpack(path)
-        except (OSError, zipfile.BadZipFile, RuntimeError, ValueError, NotImplementedError) as error:
+        except (
+            OSError,
+            zipfile.BadZipFile,
+            RuntimeError,
+            ValueError,
+            NotImplementedError,
+        ) as error:
             student, number, _, _ = owner(Path(where).stem)
-            self.add(Submission(student, "", path, problem=f"the archive cannot be read: {error}",
-                                id=number, shown_path=where))
+            self.add(
+                Submission(
+                    student,
+                    "",
+                    path,
+                    problem=f"the archive cannot be read: {error}",
+                    id=number,
+                    shown_path=where,
+                )
+            )
             return
         entries = [one for one in folder.iterdir() if one.name not in SKIPPED]
         name = same_letters(Path(where).stem)
@@ -171,8 +217,9 @@ class Finder:
         else:
             self.students_folder(folder, *owner(name), f"{where}/")
 
-    def students_folder(self, folder: Path, student: str, number: str, late: bool, rest: str,
-                        where: str) -> None:
+    def students_folder(
+        self, folder: Path, student: str, number: str, late: bool, rest: str, where: str
+    ) -> None:
         """All that one student handed in."""
         mine, other = [], []
         for path, shown in self.walk(folder, where):
@@ -224,8 +271,11 @@ class Finder:
             if len(entries) > MOST_ENTRIES:
                 raise ValueError(f"more than {MOST_ENTRIES} files")
             for entry in entries:
-                parts = [part for part in PurePosixPath(entry_name(entry).replace("\\", "/")).parts
-                         if part not in ("/", "..", ".")]
+                parts = [
+                    part
+                    for part in PurePosixPath(entry_name(entry).replace("\\", "/")).parts
+                    if part not in ("/", "..", ".")
+                ]
                 if entry.is_dir() or not parts or set(parts) & SKIPPED:
                     continue
                 self.unpacked += entry.file_size
@@ -241,7 +291,9 @@ class Finder:
 
     # One file
 
-    def read(self, path: Path, student: str, number: str, shown: str, beside: bool = True) -> Submission:
+    def read(
+        self, path: Path, student: str, number: str, shown: str, beside: bool = True
+    ) -> Submission:
         """Read one file. Whatever is wrong with it becomes the submission's `problem`."""
         named = set_named(shown, self.sets)
         submission = Submission(student, named, path, id=number, shown_path=shown)
@@ -263,18 +315,26 @@ class Finder:
 
     def best(self, several: list[Submission]) -> Submission:
         """Of several files for one set the one that was worked on, or the newest; it says so."""
+
         def order(one: Submission) -> tuple:
             worked_on = one.notebook is not None and not self.untouched(one.set_name, one.notebook)
-            return (not one.problem, worked_on, "my_work/" in one.shown_path,
-                    one.shown_path.rsplit("/", 1)[-1] == f"{one.set_name}.ipynb",
-                    one.handed_in.timestamp() if one.handed_in else 0.0)
+            return (
+                not one.problem,
+                worked_on,
+                "my_work/" in one.shown_path,
+                one.shown_path.rsplit("/", 1)[-1] == f"{one.set_name}.ipynb",
+                one.handed_in.timestamp() if one.handed_in else 0.0,
+            )
 
         ordered = sorted(several, key=order)
         chosen = ordered.pop()
         if ordered:
             chosen.notes.insert(0, f"graded: {chosen.shown_path}")
-        chosen.notes += [f"not graded, there is another for this set: {one.shown_path}"
-                         for one in ordered if one.path]
+        chosen.notes += [
+            f"not graded, there is another for this set: {one.shown_path}"
+            for one in ordered
+            if one.path
+        ]
         return chosen
 
 
@@ -283,8 +343,12 @@ def owner(name: str) -> tuple[str, str, bool, str]:
     for pattern in (MOODLE, CANVAS, OWN):
         if match := pattern.fullmatch(name):
             parts = match.groupdict()
-            return (same_letters(parts["name"]), parts.get("id") or "", bool(parts.get("late")),
-                    parts["rest"])
+            return (
+                same_letters(parts["name"]),
+                parts.get("id") or "",
+                bool(parts.get("late")),
+                parts["rest"],
+            )
     return same_letters(name), "", False, ""
 
 
@@ -294,14 +358,20 @@ def holds_a_class(entries: list[Path]) -> bool:
     if any(MOODLE.fullmatch(name) or CANVAS.fullmatch(name) for name in names):
         return True
     if len(entries) == 1 and entries[0].is_dir():
-        inner = [entry for entry in entries[0].iterdir()]
+        inner = list(entries[0].iterdir())
         return any(MOODLE.fullmatch(entry.name) for entry in inner)
-    owners = {owner(NOTEBOOK.fullmatch(name)["stem"])[0] for name in names
-              if NOTEBOOK.fullmatch(name) and OWN.fullmatch(name)}
-    folders = [entry for entry in entries if entry.is_dir() and any(
-        NOTEBOOK.fullmatch(one.name) for one in entry.rglob("*"))]
+    owners = {
+        owner(NOTEBOOK.fullmatch(name)["stem"])[0]
+        for name in names
+        if NOTEBOOK.fullmatch(name) and OWN.fullmatch(name)
+    }
+    folders = [
+        entry
+        for entry in entries
+        if entry.is_dir() and any(NOTEBOOK.fullmatch(one.name) for one in entry.rglob("*"))
+    ]
     same = [{set_number(one.name) for one in folder.rglob("*")} - {""} for folder in folders]
-    return len(owners) > 1 or any(a & b for i, a in enumerate(same) for b in same[i + 1:])
+    return len(owners) > 1 or any(a & b for i, a in enumerate(same) for b in same[i + 1 :])
 
 
 def entry_name(entry: zipfile.ZipInfo) -> str:
@@ -374,15 +444,22 @@ def notebook_of(data: bytes) -> tuple[NotebookNode, list[str]]:
         notes.append(f"{strange} of its cells cannot be read")
     cells = [cell for cell in cells if cell is not None]
     if not any(cell.cell_type == "code" for cell in cells):
-        raise Unreadable("not a notebook: no cell of it can be read" if strange
-                         else "there is no code cell in it")
+        raise Unreadable(
+            "not a notebook: no cell of it can be read"
+            if strange
+            else "there is no code cell in it"
+        )
     return new_notebook(cells=cells), notes
 
 
 def decoded(data: bytes) -> tuple[str, str]:
     """The text of a file, and its encoding if that is not UTF-8."""
-    for mark, encoding in [(b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32"),
-                           (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")]:
+    for mark, encoding in [
+        (b"\xff\xfe\x00\x00", "utf-32"),
+        (b"\x00\x00\xfe\xff", "utf-32"),
+        (b"\xff\xfe", "utf-16"),
+        (b"\xfe\xff", "utf-16"),
+    ]:
         if data.startswith(mark):
             try:
                 return data.decode(encoding), encoding.upper()

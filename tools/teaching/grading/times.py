@@ -7,10 +7,38 @@ from datetime import datetime, time, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 HOURS = {  # before or after UTC; of letters that several zones use the commoner one
-    "UTC": 0, "GMT": 0, "Z": 0, "WET": 0, "WEST": 1, "BST": 1, "CET": 1, "CEST": 2, "MEZ": 1,
-    "MESZ": 2, "EET": 2, "EEST": 3, "MSK": 3, "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7,
-    "MDT": -6, "PST": -8, "PDT": -7, "AKST": -9, "AKDT": -8, "HST": -10, "JST": 9, "KST": 9,
-    "AEST": 10, "AEDT": 11, "NZST": 12, "NZDT": 13, "SAST": 2, "IST": 5.5,
+    "UTC": 0,
+    "GMT": 0,
+    "Z": 0,
+    "WET": 0,
+    "WEST": 1,
+    "BST": 1,
+    "CET": 1,
+    "CEST": 2,
+    "MEZ": 1,
+    "MESZ": 2,
+    "EET": 2,
+    "EEST": 3,
+    "MSK": 3,
+    "EST": -5,
+    "EDT": -4,
+    "CST": -6,
+    "CDT": -5,
+    "MST": -7,
+    "MDT": -6,
+    "PST": -8,
+    "PDT": -7,
+    "AKST": -9,
+    "AKDT": -8,
+    "HST": -10,
+    "JST": 9,
+    "KST": 9,
+    "AEST": 10,
+    "AEDT": 11,
+    "NZST": 12,
+    "NZDT": 13,
+    "SAST": 2,
+    "IST": 5.5,
 }
 
 
@@ -20,11 +48,15 @@ def read_time(text: str) -> tuple[datetime, list[str]]:
     Raises ValueError where the text is no time.
     """
     words = text.strip()
-    match = re.fullmatch(r"(?P<day>\d{4}-\d{2}-\d{2})(?:[T ]\s*(?P<time>\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?)"
-                         r"\s*(?P<zone>\S.*)?)?", words)
+    match = re.fullmatch(
+        r"(?P<day>\d{4}-\d{2}-\d{2})(?:[T ]\s*(?P<time>\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?)"
+        r"\s*(?P<zone>\S.*)?)?",
+        words,
+    )
     if not match:
-        raise ValueError(f"{text!r:.60} is no time; write it like 2026-11-23T18:00 or "
-                         "2026-11-23T18:00+01:00")
+        raise ValueError(
+            f"{text!r:.60} is no time; write it like 2026-11-23T18:00 or 2026-11-23T18:00+01:00"
+        )
     day = datetime.fromisoformat(match["day"])
     if match["time"] is None:
         return datetime.combine(day, time(23, 59, 59)).astimezone(), []
@@ -36,8 +68,9 @@ def read_time(text: str) -> tuple[datetime, list[str]]:
         return moment.astimezone(), []
     zone = zone_of(match["zone"].strip(" ()"))
     if zone is None:
-        return moment.astimezone(), [f"the zone {match['zone']!r:.30} of its time is not known; "
-                                     "taken as this machine's"]
+        return moment.astimezone(), [
+            f"the zone {match['zone']!r:.30} of its time is not known; taken as this machine's"
+        ]
     return moment.replace(tzinfo=zone), []
 
 

@@ -182,8 +182,9 @@ class Endpoint:
         if base in (int, float):
             return base.__add__(value, base(0))
         if base is dict:
-            pairs = [[self.encode(k, depth + 1), self.encode(v, depth + 1)]
-                     for k, v in dict.items(value)]
+            pairs = [
+                [self.encode(k, depth + 1), self.encode(v, depth + 1)] for k, v in dict.items(value)
+            ]
             return ["dict", pairs]
         return [CONTAINERS[base], [self.encode(item, depth + 1) for item in base.__iter__(value)]]
 
@@ -256,7 +257,14 @@ class Endpoint:
             raise WireError(f"not a kind of value: {tag!r:.40}")
         try:
             return read(*parts, depth=depth + 1)
-        except (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError) as error:
+        except (
+            TypeError,
+            ValueError,
+            KeyError,
+            AttributeError,
+            IndexError,
+            OverflowError,
+        ) as error:
             raise WireError(f"not a {tag}: {error}") from None
 
     def many(self, items: list, depth: int) -> list:
@@ -454,7 +462,9 @@ def same_state(one: object, other: object) -> bool:
 def same_array(one: np.ndarray | None, other: np.ndarray | None) -> bool:
     if one is None or other is None:
         return one is other
-    return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    return (
+        one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    )
 
 
 # Inputs that a function changes
@@ -494,8 +504,10 @@ def assign(old: object, new: object) -> None:
             for one, other in zip(old, new):
                 assign(one, other)
         if type(old) is list:
-            old[:] = [one if type(one) in (np.ndarray, list, dict) and unchanged(one, other)
-                      else other for one, other in zip(old, new)] + new[len(old):]
+            old[:] = [
+                one if type(one) in (np.ndarray, list, dict) and unchanged(one, other) else other
+                for one, other in zip(old, new)
+            ] + new[len(old) :]
     elif type(old) is dict and type(new) is dict:
         old.clear()
         old.update(new)
