@@ -459,10 +459,10 @@ def small_class(tmp_path):
 
 def test_marks_are_entered_kept_and_checked(small_class, solutions, tmp_path):
     out = tmp_path / "out"
-    command = [small_class, "--out", out, "--solutions", solutions]
+    command = [small_class, "--out", out, "--solutions", solutions, "--sandbox", "off"]
     names = tmp_path / "class.csv"
     names.write_text("student\nanna\nbo\n", encoding="utf-8")
-    done = grade(*command, "--students", names, "--due", "2000-01-01", "--sandbox", "off")
+    done = grade(*command, "--students", names, "--due", "2000-01-01")
     assert done.returncode == 1
     anna, bo = table(out / "scores.csv")
     assert (anna["score"], anna["late"], bo["problem"]) == ("8", "late", "nothing handed in")
