@@ -123,7 +123,7 @@ WRONG = {
 }
 SPY = f"""
 import gc, os, socket, sys
-HIDDEN_SEED = 20000 + 817
+SECRET_SEED = 20000 + 817
 from pathlib import Path
 def tell(what, look):
     try:
@@ -137,10 +137,10 @@ root = Path({str(here().root)!r})
 tell("solutions", lambda: list(root.rglob("solutions/*.ipynb")))
 tell("submissions", lambda: list(Path(CLASS_FOLDER).iterdir()))
 tell("results", lambda: list(Path(OUT).rglob("*.json")))
-tell("checks", lambda: list(Path(sys.path[0]).parent.rglob("checks/_*.py")) + list(root.rglob("ps1.py")))
+tell("checks", lambda: list(Path(sys.path[0]).parent.rglob("checks/_[a-z]*.py")) + list(root.rglob("ps1.py")))
 tell("references", lambda: [name for name in sys.modules if ".checks." in name])
 tell("seed", lambda: [x for x in gc.get_objects() if isinstance(x, dict) and x is not globals() and any(
-    v == HIDDEN_SEED for v in x.values() if type(v) is int)])
+    v == SECRET_SEED for v in x.values() if type(v) is int)])
 tell("outside", lambda: Path(OUT, "note.txt").write_text("x"))
 tell("processes", lambda: [p for p in os.listdir("/proc") if p.isdigit() and p != str(os.getpid())])
 tell("network", network)
