@@ -11,7 +11,7 @@ import zipfile
 import nbformat
 import pytest
 
-from tools.launcher import cli, my_work, release
+from tools.launcher import cli, my_work, release, sets
 from tools.teaching import problems
 from tools.launcher.project import Project, UserError, here
 
@@ -72,7 +72,7 @@ def test_students_can_start_with_it(unpacked):
     mine = {path.relative_to(unpacked.work).as_posix() for path in unpacked.work.rglob("*.ipynb")}
     problem_sets = {f"problems/{path.name}" for path in SOLUTIONS}
     assert problem_sets < mine
-    assert {name for name in mine if "/" in name} == problem_sets
+    assert {name for name in mine if name.split("/")[0] not in ("extras", name)} == problem_sets
     for name in ["README.md", "LICENSE", "tools/locks/lessons.lock", "pyproject.toml"]:
         assert (unpacked.root / name).is_file()
 
@@ -81,8 +81,46 @@ def test_no_answers_by_name(unpacked):
     assert not (unpacked.notebooks / "solutions").exists()
     for name in ("answers", "teaching", "grading"):
         assert not (unpacked.root / f"docs/{name}.md").exists()
-    assert not list((unpacked.root / "tests").glob("test_checks_*"))
+    assert not (unpacked.root / "tests" / "answers").exists()
+    assert not list((unpacked.root / "tests").glob("test_checks*"))
+    for name in ("grading", "hub", "problems.py"):
+        assert not (unpacked.root / "tools" / "teaching" / name).exists()
     assert (unpacked.root / "tests" / "test_nn.py").is_file()
+
+
+def test_speaker_notes_and_comments_for_slides_are_left_out(unpacked):
+    here_now = "".join(path.read_text(encoding="utf-8") for path in here().notebooks.rglob("*.ipynb"))
+    assert len(re.findall("<!-- (notes|slide)", here_now)) > 100
+    for path in unpacked.notebooks.rglob("*.ipynb"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"<!--\s*(notes|slide)\b", text), path.name
+        assert "Expect:" not in text, path.name
+        assert any(cell.get("outputs") for cell in nbformat.read(path, as_version=4).cells), path.name
+
+
+def test_every_link_leads_somewhere(unpacked):
+    count = 0
+    for name, text in texts(unpacked):
+        if not name.endswith((".md", ".ipynb")):
+            continue
+        if name.endswith(".ipynb"):
+            cells = json.loads(text)["cells"]
+            text = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+        for target in re.findall(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)", text):
+            if target.startswith("#") or re.match(r"\w+:", target):
+                continue
+            count += 1
+            assert ((unpacked.root / name).parent / target.split("#")[0]).exists(), (name, target)
+    assert count > 5
+    text = "[a](docs/grading.md), [b](README.md#x), [c](https://x.org/y)"
+    assert release.without_dead_links(text, "x.md", ["README.md"]) == (
+        "a, [b](README.md#x), [c](https://x.org/y)"
+    )
+
+
+def test_grading_says_where_its_tools_are(unpacked):
+    with pytest.raises(UserError, match="tools for grading are not here"):
+        sets.grade(unpacked, ["x"])
 
 
 def secrets(path):

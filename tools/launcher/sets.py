@@ -49,6 +49,11 @@ def make_problems(project: Project, arguments: list[str]) -> int:
 
 def grade(project: Project, arguments: list[str]) -> int:
     """``grade FOLDER [options]``; paths are seen from the folder you are in."""
+    if not (project.root / "tools" / "teaching" / "grading").is_dir():
+        raise UserError(
+            "The tools for grading are not here.",
+            "Only the teacher's copy of the project has them (git clone).",
+        )
     prepare(project, "teaching")
     command = [str(project.python), "-P", "-m", "tools.teaching.grading", *arguments]
     return subprocess.call(command, env=project.child_env())

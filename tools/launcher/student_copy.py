@@ -13,11 +13,15 @@ COMMENT = re.compile(r"\s*<!--\s*(?:slide|notes)\b.*?-->", re.DOTALL)
 STILL = 'class="minigpt-still"'
 
 
-def student_copy(original: bytes) -> bytes:
-    """The bytes of a notebook's copy for students. What is no notebook is copied as it is."""
+def student_copy(original: bytes, outputs: bool = False) -> bytes:
+    """The bytes of a notebook's copy for students. What is no notebook is copied as it is.
+
+    With `outputs` the outputs of code cells stay.
+    """
+    change = without_comments if outputs else for_students
     try:
         notebook = json.loads(original)
-        notebook["cells"] = [cell for cell in map(for_students, notebook["cells"]) if cell]
+        notebook["cells"] = [cell for cell in map(change, notebook["cells"]) if cell]
     except (ValueError, TypeError, LookupError, AttributeError):
         return original
     text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)
@@ -29,7 +33,12 @@ def for_students(cell: dict) -> dict | None:
     if cell["cell_type"] == "code":
         cell["execution_count"] = None
         cell["outputs"] = [output for output in cell["outputs"] if is_still(output)]
-    elif cell["cell_type"] == "markdown":
+    return without_comments(cell)
+
+
+def without_comments(cell: dict) -> dict | None:
+    """A cell without what is for the teacher; None if nothing is left."""
+    if cell["cell_type"] == "markdown":
         text = joined(cell["source"])
         if COMMENT.search(text):
             rest = COMMENT.sub("", text).strip("\n")
