@@ -193,10 +193,18 @@ class TrainingDashboard(TeachingWidget):
         return self.history
 
     def start(self, steps: int | None = None) -> None:
-        """The same in a thread of its own; returns at once. ``pause()``, ``resume()``, ``stop()``."""
+        """The same in a thread of its own; returns at once. ``pause()``, ``resume()``, ``stop()``.
+
+        Where Python has no threads (in a browser) it returns when the run is over.
+        """
         self._claim(steps)
-        self._thread = threading.Thread(target=self._train_quietly, daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._train_quietly, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            self._train_quietly()
+        else:
+            self._thread = thread
 
     def pause(self) -> None:
         """Hold a run after the present step."""

@@ -17,6 +17,7 @@ import minigpt_helpers
 from minigpt_helpers import checks
 from tools.launcher.project import UserError, here
 from tools.teaching.site.finish import finish
+from tools.teaching.site.lite import add_lite
 from tools.teaching.site.live import write_scripts
 from tools.teaching.site.pages import Site, write_pages
 
@@ -63,6 +64,8 @@ def build(site: Site) -> None:
     (site.out / ".buildinfo").unlink()
     (site.out / ".nojekyll").touch()
     finish(site)
+    if site.with_lite:
+        add_lite(site)
 
 
 def main(arguments: list[str]) -> int:
@@ -78,8 +81,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--pyodide",
         default="",
-        metavar="URL",
-        help="where JupyterLite loads Python from (default: Pyodide's public server)",
+        metavar="WHERE",
+        help="folder or address from which JupyterLite loads Python (default: Pyodide's public server)",
     )
     options = parser.parse_args(arguments)
     project = here()
@@ -93,6 +96,7 @@ def main(arguments: list[str]) -> int:
                 made,
                 options.repository.rstrip("/"),
                 with_lite=not options.no_lite,
+                pyodide=options.pyodide,
             )
         )
         shutil.rmtree(out, ignore_errors=True)
@@ -102,4 +106,7 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UserError as error:
+        sys.exit("\n  ".join([error.what, *error.advice]))

@@ -39,6 +39,7 @@ class Site:
     out: Path  # the site
     repository: str = ""  # https://github.com/OWNER/NAME
     with_lite: bool = False
+    pyodide: str = ""  # folder or address of Python for JupyterLite
     widgets: dict[str, dict[str, dict]] = field(default_factory=dict)  # page: {id: live_state}
     runs: dict[str, dict] = field(default_factory=dict)  # recorded runs of the dashboards, by id
     stills: dict[str, tuple[dict, str]] = field(default_factory=dict)  # the first of each kind
