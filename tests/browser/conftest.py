@@ -12,7 +12,12 @@ from pathlib import Path
 
 import pytest
 
-for helper in ("agree", "jupyter_page", "operate"):  # their assertions show what they compared
+for helper in (
+    "agree",
+    "jupyter_page",
+    "operate",
+    "site_page",
+):  # their assertions show what they compared
     pytest.register_assert_rewrite(f"browser.{helper}")
 
 from playwright.sync_api import Browser, BrowserContext, sync_playwright  # noqa: E402

@@ -128,6 +128,7 @@ def browser_tests(project: Project, options: list[str], variables: dict[str, str
     if browser is None:
         say("\n== browser tests ==\nbrowser tests did not run: no Chromium found")
         return "FAILED: " + NO_BROWSER if must_run else NO_BROWSER
+    prepare(project.for_site, "site")  # which a test builds
     report = project.root / "build" / "browser-tests.xml"
     report.unlink(missing_ok=True)
     words = ["tests/browser", f"--junitxml={report}", *processes(options), *options]

@@ -23,6 +23,7 @@ html_title = "Mini-GPT"
 html_favicon = "static/icon.svg"
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"
+html_domain_indices = False
 html_copy_source = False
 html_show_sphinx = False
 html_permalinks_icon = "#"

@@ -19,6 +19,7 @@ def finish(site: Site) -> None:
         if found := OUTSIDE.search(html):
             raise ValueError(f"{page} would load something from outside: {found[0]}")
         html = html.replace("<pre>", '<pre tabindex="0">')  # scrolled with the keys
+        html = html.replace('role="heading">', 'role="heading" aria-level="2">')
         up = "../" * page.count("/")
         html = html.replace("</head>", "\n".join(["", *scripts(site, page, up), "</head>"]), 1)
         html = html.replace('<meta charset="utf-8">', f'<meta charset="utf-8">\n{policy(html)}', 1)
