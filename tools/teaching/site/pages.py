@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 import nbformat
 from nbformat import NotebookNode
@@ -27,7 +28,7 @@ PREDICT = re.compile(r"\*\*predict\b|^#.*\bpredict\b", re.IGNORECASE | re.MULTIL
 CHECK = re.compile(r"\bchecks\.(\w+)\(")
 VERDICT = ("passed:", "not yet:", "not done yet:")  # how a check's answer begins
 LIVE = re.compile(r"<!-- live (\w+) -->")  # in a guide: the first such widget of the lessons
-LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!https?:|mailto:|#)([^)\s]+)\)")
+LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!https?:|mailto:)([^)\s]+)\)")
 
 
 @dataclass
@@ -106,6 +107,11 @@ def settled_links(site: Site, origin: Path, text: str) -> str:
     def settle(match: re.Match) -> str:
         words, target = match.groups()
         file, mark, anchor = target.partition("#")
+        anchor = re.sub(
+            r"[^\w-]", "", unquote(anchor).lower()
+        )  # JupyterLab keeps the heading's signs
+        if not file:
+            return f"[{words}](#{anchor})"
         page = site.pages.get((origin.parent / file).resolve())
         return f"[{words}]({os.path.relpath(page, here)}{mark}{anchor})" if page else words
 
