@@ -1005,9 +1005,11 @@ def test_all_parts_run_and_a_missing_browser_is_said(project, parts, capsys):
         "--dist",
         "loadfile",
     ]
-    assert notebooks[:6] == [
+    assert notebooks[:8] == [
         "-p",
         "tools.testing.plugin",
+        "-p",
+        "tests.nbval_pictures",
         "--nbval",
         "--nbval-current-env",
         "--nbval-sanitize-with",
@@ -1124,7 +1126,8 @@ def test_browser_tests_may_not_be_skipped_where_they_must_run(
 ):
     def call(words, **kwargs):
         assert kwargs["env"]["MINIGPT_CHROMIUM"] == "/bin/chromium"
-        report = Path(words[-1].removeprefix("--junitxml="))
+        named = next(word for word in words if word.startswith("--junitxml="))
+        report = Path(named.removeprefix("--junitxml="))
         report.parent.mkdir(exist_ok=True)
         report.write_text(f'<testsuites><testsuite tests="3" skipped="{skipped}"/></testsuites>')
         return 0
