@@ -14,7 +14,17 @@ import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from tools.benchmarks import floor, footprint, generation, growth, ours, quality, scalar_gpt, step
+from tools.benchmarks import (
+    floor,
+    footprint,
+    generation,
+    growth,
+    ours,
+    quality,
+    scalar_gpt,
+    step,
+    workers,
+)
 from tools.benchmarks.__main__ import PARTS, main, parse
 from tools.benchmarks.report import NO_TORCH, Options, table
 from tools.benchmarks.sizes import SIZES, Size
@@ -111,6 +121,21 @@ def test_a_step_is_compared_with_its_floor_and_with_single_numbers(options):
     assert "single numbers" not in step.tables({"one": {"lesson": one}})
 
 
+def test_two_workers_are_compared_with_one(options):
+    result = workers.run(options)
+    assert set(result["microgpt"]["seconds"]) == {workers.OURS, workers.ONE_WORKER}
+    printed = workers.tables(result)
+    assert NO_TORCH in printed and "Mini-GPT / one worker" in printed
+    shared = [ours.Shared(asdict(TINY), count) for count in (1, 2)]
+    alone = ours.Training(asdict(TINY))
+    for _ in range(3):
+        expected = alone.step()
+        for job in shared:
+            assert job.step() == pytest.approx(expected, abs=1e-5)
+    for job in shared:
+        job.workers.__exit__()
+
+
 def test_writing_is_the_same_with_and_without_the_cache(options):
     result = generation.run(options, size=TINY, length=9)  # longer than the window
     assert result["same characters with and without the cache"] is True
@@ -199,10 +224,15 @@ def test_every_part_runs_unless_some_are_named(tmp_path):
     assert (names, options.sizes, options.threads) == (["step"], ("lesson", "larger"), ("one",))
 
 
-@pytest.mark.parametrize("words, message", [
-    (["stepp"], "no part called 'stepp'"), (["quality"], "--text PATH"),
-    (["--text", "absent.txt"], "no absent.txt"), (["--rounds", "0"], "--rounds"),
-])
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["stepp"], "no part called 'stepp'"),
+        (["quality"], "--text PATH"),
+        (["--text", "absent.txt"], "no absent.txt"),
+        (["--rounds", "0"], "--rounds"),
+    ],
+)
 def test_a_wrong_command_line_is_explained(words, message, capsys):
     with pytest.raises(SystemExit) as end:
         main(words)
@@ -212,5 +242,7 @@ def test_a_wrong_command_line_is_explained(words, message, capsys):
 
 def test_a_table_is_markdown():
     assert table(["a", "b"], [["one", 2]]).splitlines() == [
-        "| a   | b |", "| --- | -: |".replace("-:", ":"), "| one | 2 |",
+        "| a   | b |",
+        "| --- | -: |".replace("-:", ":"),
+        "| one | 2 |",
     ]

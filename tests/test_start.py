@@ -1025,6 +1025,17 @@ def test_all_parts_run_and_a_missing_browser_is_said(project, parts, capsys):
     assert out.endswith("\nbridge:    did not run: PyTorch and transformers are not installed\n")
 
 
+def test_the_bridge_is_tested_where_pytorch_is(project, parts, monkeypatch, capsys):
+    monkeypatch.setenv("MINIGPT_REQUIRE_TORCH", "1")
+    assert testing.run_tests(project, ["bridge"]) == 1
+    assert "FAILED: did not run: PyTorch" in capsys.readouterr().out
+    monkeypatch.setattr(testing, "installed_packages", lambda project: ["torch", "transformers"])
+    assert testing.run_tests(project, ["bridge", "-x"]) == 0
+    first, second = [words[2:] for words, _ in parts.calls]
+    assert first == ["tests/bridge", "-x"]
+    assert second[-2:] == ["notebooks/extras/07_scale.ipynb", "-x"] and "--nbval" in second
+
+
 @pytest.mark.parametrize("options", [["-n", "4"], ["--pdb"], ["-s"], ["--numprocesses=0"]])
 def test_the_unit_tests_take_two_processes_unless_told_otherwise(
     project, parts, monkeypatch, options

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tools.benchmarks import footprint, generation, growth, quality, step, widgets
+from tools.benchmarks import footprint, generation, growth, quality, step, widgets, workers
 from tools.benchmarks.report import Options, machine, write
 from tools.benchmarks.sizes import SIZES
 
@@ -21,6 +21,7 @@ class Part(NamedTuple):
 
 PARTS = {
     "step": Part(step.run, step.tables, "a training step beside PyTorch and beside its floor"),
+    "workers": Part(workers.run, workers.tables, "a training step with two cores, beside PyTorch"),
     "generation": Part(generation.run, generation.tables, "writing with and without the cache"),
     "growth": Part(growth.run, growth.tables, "a step's time and memory as the model grows"),
     "import": Part(footprint.import_time, footprint.import_table, "the time of the import"),

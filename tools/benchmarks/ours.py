@@ -8,6 +8,7 @@ import tracemalloc
 import numpy as np
 
 from minigpt_helpers import AdamW, MiniGPT, cross_entropy_loss, generate
+from minigpt_helpers.parallel import Workers
 from tools.benchmarks.sizes import Size
 
 
@@ -43,6 +44,21 @@ class Training:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return peak
+
+
+class Shared(Training):
+    """The same steps with ``num_workers`` that share each batch, as ``train`` does it."""
+
+    def __init__(self, size: dict, num_workers: int):
+        super().__init__(size)
+        self.workers = Workers(num_workers).__enter__()  # until this process ends
+
+    def step(self) -> float:
+        x, y = next(self.batches)
+        self.optimizer.zero_grad()
+        loss = self.workers.backward(self.model, x, y)
+        self.optimizer.step()
+        return loss
 
 
 class Generation:
