@@ -36,11 +36,11 @@ from minigpt_helpers.training import DivergenceError, History, evaluate, train
 __version__ = "1.0.0"
 
 __all__ = [
-    "SGD", "AdamW", "CharTokenizer", "DivergenceError", "Embedding", "FeedForward", "History",
-    "LayerNorm", "Linear", "MiniGPT", "Module", "SelfAttention", "Tensor", "TransformerBlock",
-    "bigram_loss", "bigram_probs", "clip_grad_norm", "corpus_entropy_rate", "cosine_schedule",
-    "cross_entropy_loss", "evaluate", "generate", "get_batch", "list_corpora",
-    "load_checkpoint", "load_corpus", "load_pretrained", "next_token_probs", "no_grad",
-    "read_text", "run_checklist", "save_checkpoint", "softmax", "stack", "train",
-    "train_val_split",
+    *"""
+    SGD AdamW CharTokenizer DivergenceError Embedding FeedForward History LayerNorm Linear
+    MiniGPT Module SelfAttention Tensor TransformerBlock bigram_loss bigram_probs clip_grad_norm
+    corpus_entropy_rate cosine_schedule cross_entropy_loss evaluate generate get_batch
+    list_corpora load_checkpoint load_corpus load_pretrained next_token_probs no_grad read_text
+    run_checklist save_checkpoint softmax stack train train_val_split
+    """.split()
 ]

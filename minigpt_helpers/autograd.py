@@ -118,7 +118,8 @@ class Tensor(Node):
             raise ValueError(f"{np.min(self.data)} ** {exponent} is not a real number")
         less = exponent - 1 if exponent else 0  # x**0 has the slope 0 at x = 0 too
         return Tensor.from_op(
-            _compute(np.power, self.data, exponent), (self,),
+            _compute(np.power, self.data, exponent),
+            (self,),
             lambda grad: (grad * exponent * self.data**less,),
         )
 
@@ -135,7 +136,10 @@ class Tensor(Node):
         if self.ndim == 1:  # ... and one on the left is one row, (1, K)
             return (self.reshape(1, -1) @ other)[..., 0, :]
         return _binary(
-            self, other, np.matmul, "@",
+            self,
+            other,
+            np.matmul,
+            "@",
             lambda grad, a, b: (grad @ b.swapaxes(-1, -2), a.swapaxes(-1, -2) @ grad),
         )
 
@@ -291,8 +295,13 @@ def _unbroadcast(grad: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 _INSTEAD = {  # what PyTorch calls otherwise
-    "T": "Use x.transpose().", "detach": "Use Tensor(x.data).", "numpy": "Use x.data.",
-    "view": "Use x.reshape(...).", "numel": "Use x.size.", "zero_": "Use x.data[...] = 0.0.",
+    "T": "Use x.transpose().",
+    "detach": "Use Tensor(x.data).",
+    "numpy": "Use x.data.",
+    "view": "Use x.reshape(...).",
+    "numel": "Use x.size.",
+    "zero_": "Use x.data[...] = 0.0.",
     "requires_grad": "Every tensor has a gradient; no_grad() switches that off.",
-    "to": "Its type is that of the array it is made from.", "sqrt": "Use x ** 0.5.",
+    "to": "Its type is that of the array it is made from.",
+    "sqrt": "Use x ** 0.5.",
 }

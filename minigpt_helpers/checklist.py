@@ -110,14 +110,35 @@ def _overfits(model, x, y) -> tuple[bool, str]:
 
 
 _CHECKS: list[tuple[str, Callable, str]] = [
-    ("shapes", _shapes, "forward must give one row of V logits for each token: check the last "
-     "linear layer and any reshape."),
-    ("first loss", _first_loss, "far above ln V the untrained model is sure of wrong answers: "
-     "start with smaller weights, above all in the last layer."),
-    ("causal mask", _causal, "a position saw its future: mask the scores before the softmax, with "
-     "minus infinity, above the diagonal."),
-    ("gradients", _gradients, "a parameter that gets no gradient is not used, or its graph was "
-     "cut (did you use .data in forward?); NaN or infinity: look for log(0) and overflowing exp."),
-    ("overfits a few tokens", _overfits, "a model that can't learn a few tokens by heart has a bug "
-     "in its loss, its gradients or its update: are targets shifted by one, gradients zeroed?"),
+    (
+        "shapes",
+        _shapes,
+        "forward must give one row of V logits for each token: check the last "
+        "linear layer and any reshape.",
+    ),
+    (
+        "first loss",
+        _first_loss,
+        "far above ln V the untrained model is sure of wrong answers: "
+        "start with smaller weights, above all in the last layer.",
+    ),
+    (
+        "causal mask",
+        _causal,
+        "a position saw its future: mask the scores before the softmax, with "
+        "minus infinity, above the diagonal.",
+    ),
+    (
+        "gradients",
+        _gradients,
+        "a parameter that gets no gradient is not used, or its graph was "
+        "cut (did you use .data in forward?); NaN or infinity: look for log(0) and "
+        "overflowing exp.",
+    ),
+    (
+        "overfits a few tokens",
+        _overfits,
+        "a model that can't learn a few tokens by heart has a bug "
+        "in its loss, its gradients or its update: are targets shifted by one, gradients zeroed?",
+    ),
 ]

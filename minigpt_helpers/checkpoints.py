@@ -89,8 +89,12 @@ def load_checkpoint(path: str | os.PathLike) -> tuple[MiniGPT, CharTokenizer]:
         _check_fit(config["vocab_size"], tokenizer.vocab_size, "can't load")
         vocab_size, embed_dim = state["token_embedding.weight"].shape
         layers = {name.split(".")[1] for name in state if name.startswith("blocks.")}
-        found = dict(vocab_size=vocab_size, embed_dim=embed_dim, num_layers=len(layers),
-                     max_seq_len=len(state["position_embedding.weight"]))
+        found = dict(
+            vocab_size=vocab_size,
+            embed_dim=embed_dim,
+            num_layers=len(layers),
+            max_seq_len=len(state["position_embedding.weight"]),
+        )
         if config | found != config:  # asked first: a model of any size might be claimed
             raise ValueError(f"the configuration is {config}, but the parameters are of {found}")
         model = MiniGPT(**config, rng=np.random.default_rng(0), dtype=dtype)

@@ -18,7 +18,9 @@ from minigpt_helpers.validation import (
 
 @np.errstate(under="ignore")  # a probability that is too small becomes 0
 def next_token_probs(
-    logits: np.ndarray, temperature: float = 1.0, top_k: int | None = None,
+    logits: np.ndarray,
+    temperature: float = 1.0,
+    top_k: int | None = None,
     top_p: float | None = None,
 ) -> np.ndarray:
     """The distribution that the next token is drawn from, ``(V,)`` to ``(V,)``.
@@ -55,9 +57,15 @@ def next_token_probs(
 
 
 def generate(
-    model, start_ids: Sequence[int] | np.ndarray, max_new_tokens: int, temperature: float = 1.0,
-    top_k: int | None = None, rng: np.random.Generator | None = None, *,
-    top_p: float | None = None, use_cache: bool = True,
+    model,
+    start_ids: Sequence[int] | np.ndarray,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    rng: np.random.Generator | None = None,
+    *,
+    top_p: float | None = None,
+    use_cache: bool = True,
 ) -> list[int]:
     """``start_ids`` followed by ``max_new_tokens`` tokens drawn from ``model`` one by one.
 

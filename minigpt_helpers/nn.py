@@ -229,11 +229,23 @@ class MiniGPT(Module):
     max_seq_len: int
 
     def __init__(
-        self, vocab_size, embed_dim, num_heads, num_layers, max_seq_len, *,
-        rng=None, dtype=np.float64,
+        self,
+        vocab_size,
+        embed_dim,
+        num_heads,
+        num_layers,
+        max_seq_len,
+        *,
+        rng=None,
+        dtype=np.float64,
     ):
-        sizes = dict(vocab_size=vocab_size, embed_dim=embed_dim, num_heads=num_heads,
-                     num_layers=num_layers, max_seq_len=max_seq_len)
+        sizes = dict(
+            vocab_size=vocab_size,
+            embed_dim=embed_dim,
+            num_heads=num_heads,
+            num_layers=num_layers,
+            max_seq_len=max_seq_len,
+        )
         check_sizes(**sizes)
         check_dtype(dtype)
         self.config = {name: int(size) for name, size in sizes.items()}

@@ -34,6 +34,7 @@ def _tensors(params: Iterable[Tensor]) -> list[Tensor]:
         raise ValueError(f"expected {expected}, not {params!r:.80}")
     return list({id(p): p for p in found}.values())
 
+
 BLOCK = 2**16  # parameters changed at a time: they stay in the processor's cache meanwhile
 
 

@@ -24,7 +24,12 @@ from minigpt_helpers.validation import (
 
 
 def evaluate(
-    model, data, block_size: int, max_windows: int = 256, batch_size: int = 32, *,
+    model,
+    data,
+    block_size: int,
+    max_windows: int = 256,
+    batch_size: int = 32,
+    *,
     workers: int | None = None,
 ) -> float:
     """The mean loss over windows of ``data`` ``(N,)``, in nats per token; nothing is random.
@@ -103,12 +108,20 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 
 def train(
-    model, data: Sequence[int] | np.ndarray, *, val_data: Sequence[int] | np.ndarray | None = None,
-    steps: int = 1000, batch_size: int = 16, block_size: int | None = None,
-    optimizer: Optimizer | None = None, lr: float | Callable[[int], float] | None = None,
+    model,
+    data: Sequence[int] | np.ndarray,
+    *,
+    val_data: Sequence[int] | np.ndarray | None = None,
+    steps: int = 1000,
+    batch_size: int = 16,
+    block_size: int | None = None,
+    optimizer: Optimizer | None = None,
+    lr: float | Callable[[int], float] | None = None,
     rng: np.random.Generator | None = None,
     callbacks: Sequence[Callable[[TrainingState], object]] = (),
-    grad_clip: float = 1.0, eval_every: int = 100, workers: int | None = None,
+    grad_clip: float = 1.0,
+    eval_every: int = 100,
+    workers: int | None = None,
     return_on_interrupt: bool = False,
 ) -> History:
     """Trains ``model`` on random windows of ``data`` ``(N,)`` and returns what it measured.

@@ -95,6 +95,12 @@ COMMANDS = {
         "measure speed, memory and quality, beside PyTorch if it is there; the figures go to\n"
         "build/bench/ (--help: parts and options)",
     ),
+    "mutants": Command(
+        bench.run_mutants,
+        "[MODULE]... [--jobs N]",
+        "for maintainers: change the core in 200 small ways, and show which test fails for each\n"
+        "(takes half an hour; MODULE: autograd, nn, ...)",
+    ),
     "grade": Command(
         sets.grade,
         "FOLDER [--out FOLDER] [--help]",
