@@ -12,8 +12,8 @@ import nbformat
 import pytest
 
 from tools.launcher import cli, my_work, release, sets
-from tools.teaching import problems
 from tools.launcher.project import Project, UserError, here
+from tools.teaching import problems
 
 SOLUTIONS = sorted((here().notebooks / "solutions").glob("*.ipynb"))
 NOT_TRACKED = {".git", ".venv", ".venv-site", "build", "my_work", "__pycache__", ".pytest_cache"}

@@ -330,17 +330,13 @@ class Endpoint:
 
     def decode_tensor(self, name, told, has_graph, needs, depth):
         told = self.decode_state(told)
+        tensor = Tensor(told[0])
         if has_graph:
             parents = tuple(self.objects[need] for need in needs)
             if not all(type(parent) is Tensor for parent in parents):
                 raise WireError("not a graph")
-            rule = functools.partial(self.pulled, name, needs)
-            tensor = Tensor.__new__(Tensor)  # also where no graph is kept, the node is whole
-            made = Tensor(told[0])
-            tensor.data, tensor._grad, tensor._order = made.data, None, made._order
-            tensor._parents, tensor._backward = parents, rule
-        else:
-            tensor = Tensor(told[0])
+            tensor._parents = parents  # also under no_grad: the graph is on the other side
+            tensor._backward = functools.partial(self.pulled, name, needs)
         set_state(tensor, told)
         if name:
             self.named(tensor, name)
