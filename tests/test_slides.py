@@ -335,7 +335,7 @@ def test_a_lesson_is_presented_from_a_copy(project, calls, arguments, name, rest
     prepared_for, command = calls
     assert prepared_for == "lessons"
     assert f"--ServerApp.root_dir={stage}" in command
-    assert f"--LabApp.default_url=/lab/tree/notebooks/{name}?reset" in command
+    assert f"--LabApp.default_url=lab/tree/notebooks/{name}?reset" in command
     assert f"--LabApp.extra_labextensions_path={present.PRESENTER}" in command
     assert command[len(command) - len(rest) :] == rest
     assert (stage / "notebooks" / name).read_text() == f"this is {name}"
