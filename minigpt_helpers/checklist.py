@@ -51,7 +51,7 @@ def run_checklist(
         if not passed:
             print(f"       -> {advice}")
     healthy = sum(finding.passed for finding in findings)
-    print(f"{healthy} of {len(findings)} are well.")
+    print(f"{healthy} of {len(findings)} checks passed.")
     return findings
 
 

@@ -466,7 +466,7 @@ def loss_curve(
     with style():
         steps, loss = _pair("training loss", history.steps, history.train_loss)
         ax.plot(steps, loss, color=BLUE, alpha=0.25, linewidth=1.0)
-        _line(ax, "training (smoothed)", steps, smooth(loss), 0)
+        _line(ax, "training (smoothed)", smooth(steps), smooth(loss), 0)  # the middle of each mean
         if len(history.val_loss):
             _line(ax, "validation", history.val_steps, history.val_loss, 1, marker="o")
         _finish_curves(ax, title, "training step", ylabel, references or {})
@@ -590,7 +590,7 @@ def gpt_diagram(config: Mapping[str, int], *, counts: bool = True) -> Figure:
 def attention_grid(weights: np.ndarray, tokens: Sequence[str], *, title: str = "") -> Figure:
     """All heads of a model at once: `weights` `(num_layers, num_heads, T, T)`, one row a layer.
 
-    `tokens` are the `T` characters, written at the outer axes. Another shape is a `ValueError`.
+    `tokens` are the `T` characters, written at the outer axes; layers and heads count from 0. Another shape is a `ValueError`.
     """
     weights = np.asarray(weights, dtype=float)
     if weights.ndim != 4 or weights.shape[2:] != (len(tokens), len(tokens)):
@@ -609,7 +609,7 @@ def attention_grid(weights: np.ndarray, tokens: Sequence[str], *, title: str = "
         size = min(12.0, 0.8 * 72 * side / max(1, len(tokens)))
         for (layer, head), ax in np.ndenumerate(axes):
             image = ax.imshow(weights[layer, head], cmap=HEAT, vmin=0, vmax=1)
-            ax.set_title(f"layer {layer + 1}, head {head + 1}", size=12, weight="normal")
+            ax.set_title(f"layer {layer}, head {head}", size=12, weight="normal")
             ax.spines[:].set_visible(False)
             ax.set_xticks(range(len(tokens)), labels, size=size)
             ax.set_yticks(range(len(tokens)), labels, size=size)

@@ -60,7 +60,7 @@ def test_a_model_that_already_knows_the_text_is_healthy():
 def test_the_report_is_printed(capsys):
     findings = run_checklist(model_of(), DATA, rng=np.random.default_rng(1))
     printed = capsys.readouterr()
-    assert "5 of 5 are well" in printed.out and printed.err == ""
+    assert "5 of 5 checks passed" in printed.out and printed.err == ""
     for finding in findings:
         assert finding.name in printed.out and finding.saw in printed.out
 
@@ -190,7 +190,7 @@ def test_each_classic_bug_fails_its_line_with_advice(cls, found, advice, capsys)
     for name in ill(findings):
         assert f"[look] {name}: {findings[name].saw}" in printed
         assert f"-> {findings[name].advice}" in printed
-    assert f"{5 - len(ill(findings))} of 5 are well" in printed
+    assert f"{5 - len(ill(findings))} of 5 checks passed" in printed
 
 
 def test_the_dead_parameter_and_the_cut_are_named():

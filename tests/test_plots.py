@@ -503,7 +503,7 @@ def test_the_grid_has_a_map_for_each_head_in_one_scale():
     weights[1, 2, 3, 0] = 1
     fig = plots.attention_grid(weights, "a\nb ")
     maps = [ax for ax in fig.axes if ax.images]
-    assert len(maps) == 6 and maps[5].get_title() == "layer 2, head 3"
+    assert len(maps) == 6 and maps[5].get_title() == "layer 1, head 2"
     assert all(ax.images[0].get_clim() == (0, 1) for ax in maps)
     assert maps[5].images[0].get_array()[3, 0] == 1
     assert [label.get_text() for label in maps[3].get_xticklabels()] == ["a", "↵", "b", "␣"]

@@ -10,7 +10,7 @@ from minigpt_helpers.generation import generate, next_token_probs
 from minigpt_helpers.nn import MiniGPT
 from minigpt_helpers.text import CharTokenizer
 from minigpt_helpers.widgets import TemperatureExplorer
-from minigpt_helpers.widgets.temperature import columns, temperature_state
+from minigpt_helpers.widgets.temperature import axis_top, columns, temperature_state
 
 TEXT = "the cat sat on the mat"
 
@@ -51,6 +51,23 @@ def test_entropy_grows_with_the_temperature_up_to_the_uniform_one():
     entropies = [temperature_state(logits, t)["entropy"] for t in (0, 0.3, 1, 3, 1e6)]
     assert entropies == sorted(entropies)
     assert entropies[-1] == pytest.approx(np.log(27))
+
+
+def test_top_p_keeps_the_fewest_that_reach_it():
+    state = temperature_state(np.log([0.5, 0.3, 0.2]), 1.0, top_p=0.7)
+    np.testing.assert_allclose(state["probs"], [0.625, 0.375, 0])
+
+
+def test_the_axis_ends_little_above_the_tallest_bar():
+    assert [axis_top(p) for p in (0.01, 0.15, 0.3, 0.55, 0.9, 1.0)] == [0.1, 0.2, 0.3, 0.6, 1, 1]
+
+
+def test_write_on_draws_what_single_draws_would(model, tokenizer):
+    one, other = (TemperatureExplorer(model, tokenizer, "the ", seed=3) for _ in range(2))
+    one.write_on()
+    for _ in range(20):
+        other.draw_one()
+    assert one.prompt == other.prompt and len(one.prompt) == 24
 
 
 def test_columns_hold_every_id_once():
@@ -145,6 +162,8 @@ def test_it_can_start_from_a_bad_prompt(model, tokenizer, prompt):
         ("temperature", 3.1),
         ("top_k", 0),
         ("top_k", 99),
+        ("top_p", 0),
+        ("top_p", 1.1),
         ("bar", -1),
         ("bar", 99),
     ],

@@ -32,7 +32,7 @@ from minigpt_helpers.widgets.block_bench import (
     short,
 )
 from minigpt_helpers.widgets.graph_explorer import graph_state, shown_at
-from minigpt_helpers.widgets.temperature import columns, temperature_state
+from minigpt_helpers.widgets.temperature import axis_top, columns, temperature_state
 
 
 @dataclass
@@ -178,10 +178,17 @@ def temperature_grids() -> list[Grid]:
         for logits, temperature in itertools.product(many.values(), (0, 0.05, 0.5, 1.0, 3.0))
         for top_k in (1, 2, 4, 100)
     ]
+    calls += [
+        ([logits, temperature, top_k, top_p], temperature_state(logits, temperature, top_k, top_p))
+        for logits, temperature in itertools.product(many.values(), (0, 0.05, 1.0, 3.0))
+        for top_k, top_p in itertools.product((2, 100), (0.01, 0.5, 0.9, 1.0))
+    ]
+    tops = [([tallest], axis_top(tallest)) for tallest in (0.04, 0.1, 0.15, 0.7, 0.81, 1.0)]
     split = [([list(range(n))], list(columns(np.arange(n)))) for n in (1, 15, 16, 17, 90)]
     return [
         Grid(TemperatureExplorer, "temperatureState", calls),
         Grid(TemperatureExplorer, "columns", split),
+        Grid(TemperatureExplorer, "axisTop", tops),
     ]
 
 

@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 16
-MANY = 1000
+MANY, WRITTEN = 1000, 20  # draws that are counted; characters that "write on" appends
+TOPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # where the axis of the bars may end
 
 
 def temperature_state(
-    logits: np.ndarray, temperature: float, top_k: int | None = None
+    logits: np.ndarray, temperature: float, top_k: int | None = None, top_p: float = 1.0
 ) -> dict[str, object]:
     """What sampling sees at one position, from its `logits` (V,).
 
@@ -39,7 +40,7 @@ def temperature_state(
     largest logit to the smallest, equal ones by id.
     """
     logits = np.asarray(logits, dtype=np.float64)
-    probs = next_token_probs(logits, temperature, top_k)
+    probs = next_token_probs(logits, temperature, top_k, top_p)
     possible = probs[probs > 0]
     order = np.argsort(-logits, kind="stable")
     return {
@@ -56,14 +57,19 @@ def columns(order: np.ndarray, most: int = COLUMNS) -> tuple[list[int], list[int
     return (order, []) if len(order) <= most else (order[: most - 1], order[most - 1 :])
 
 
+def axis_top(tallest: float) -> float:
+    """Where the axis of the bars ends: little above the tallest of them, at most 1."""
+    return next(top for top in TOPS if tallest <= top + 1e-9)
+
+
 class TemperatureExplorer(TeachingWidget):
     """The live distribution of the next character after a prompt.
 
     The bars stand in the order of the logits, which no temperature changes. Draws come from a
     `numpy.random.Generator` that starts at `seed`, so the same clicks give the same characters.
-    The traits `prompt`, `temperature`, `top_k` and `bar` (the selected bar) can be read and set
-    from Python; a value out of range is a `ValueError`. `draw_one()`, `draw_many()` and `reset()`
-    do what the buttons do.
+    The traits `prompt`, `temperature`, `top_k`, `top_p` and `bar` (the selected bar) can be read and
+    set from Python; a value out of range is a `ValueError`. `draw_one()`, `write_on()`,
+    `draw_many()` and `reset()` do what the buttons do.
     """
 
     _esm = bundle("temperature.js")
@@ -72,6 +78,7 @@ class TemperatureExplorer(TeachingWidget):
     prompt = traitlets.Unicode().tag(sync=True)
     temperature = Number(0.0, 3.0, 1.0).tag(sync=True)
     top_k = traitlets.Int(1).tag(sync=True)
+    top_p = Number(0.01, 1.0, 1.0).tag(sync=True)
     bar = traitlets.Int(0).tag(sync=True)
 
     # what the kernel works out from them
@@ -108,7 +115,7 @@ class TemperatureExplorer(TeachingWidget):
                 logits = self._model(self._tokenizer.encode(used)).data[-1]  # (V,)
             self.logits = np.asarray(logits, dtype=np.float64).tobytes()
 
-    @traitlets.observe("prompt", "temperature", "top_k")
+    @traitlets.observe("prompt", "temperature", "top_k", "top_p")
     def _forget_counts(self, _change: dict) -> None:
         self.counts = []
 
@@ -121,13 +128,24 @@ class TemperatureExplorer(TeachingWidget):
         return in_range("bar", proposal.value, 0, min(COLUMNS, len(self.chars)) - 1)
 
     def _clicked(self, button: str) -> None:
-        {"draw-one": self.draw_one, "draw-many": self.draw_many, "reset": self.reset}[button]()
+        {
+            "draw-one": self.draw_one,
+            "write-on": self.write_on,
+            "draw-many": self.draw_many,
+            "reset": self.reset,
+        }[button]()
 
     def draw_one(self) -> None:
         """Draw the next character from the present distribution and append it to the prompt."""
         if not self.problem:
             token = self._rng.choice(len(self.chars), p=self.state()["probs"])
             self.prompt += self._tokenizer.decode([int(token)])
+
+    def write_on(self) -> None:
+        """Draw 20 characters, one after the other, and append each to the prompt."""
+        with self.hold_sync():
+            for _ in range(WRITTEN):
+                self.draw_one()
 
     def draw_many(self) -> None:
         """Draw 1,000 next characters, append none, and count how often each came."""
@@ -138,11 +156,12 @@ class TemperatureExplorer(TeachingWidget):
         """Back to the first prompt, temperature 1, all characters, and the generator's start."""
         self._rng = np.random.default_rng(self._seed)
         self.prompt, self.temperature, self.top_k = self._start, 1.0, len(self.chars)
-        self.bar, self.counts = 0, []
+        self.top_p, self.bar, self.counts = 1.0, 0, []
 
     def state(self) -> dict[str, object]:
         """What the widget shows now: `temperature_state` of the prompt's logits."""
-        return temperature_state(np.frombuffer(self.logits), self.temperature, self.top_k)
+        logits = np.frombuffer(self.logits)
+        return temperature_state(logits, self.temperature, self.top_k, self.top_p)
 
     def still(self) -> tuple[Figure, str]:
         """The bars in their present state, and the same in words."""
@@ -162,14 +181,14 @@ class TemperatureExplorer(TeachingWidget):
             xlabel="character, in the order of the logits",
             ylabel="probability",
         )
-        figure.axes[0].set_ylim(0, 1)
+        figure.axes[0].set_ylim(0, axis_top(max(values)))
         first, *second = (f"{in_words(c)} {p:.2f}" for c, p in zip(labels[:2], values[:2]))
-        likeliest = (
-            f"two likeliest are {first} and {second[0]}" if second else f"only one is {first}"
+        most_likely = (
+            f"two most likely are {first} and {second[0]}" if second else f"only one is {first}"
         )
         alt = (
             f"Bars: the probability of the next character after {prompt} at temperature "
-            f"{self.temperature:g}. The {likeliest}; "
+            f"{self.temperature:g}. The {most_likely}; "
             f"the entropy is {state['entropy']:.2f} nats."
         )
         return figure, alt

@@ -14,6 +14,7 @@ from playwright.sync_api import Locator
 from browser.jupyter_page import NotebookPage
 from minigpt_helpers.widgets.block_bench import PARTS, bench_axes, bench_in_words, load_results
 from minigpt_helpers.widgets.graph_explorer import graph_state, shown_at
+from minigpt_helpers.widgets.temperature import axis_top
 from minigpt_helpers.widgets.token_explorer import (
     LONGEST,
     counts_in_words,
@@ -114,10 +115,13 @@ def temperature(page: NotebookPage, live: Locator, name: str, /, **traits) -> No
                 height: bar.querySelector('i').getBoundingClientRect().height }))"""
             )
         )
+        shares = [sum(counts[token] for token in group) / 1000 if counts else 0 for group in groups]
+        top = axis_top(max(*expected, *shares))
+        assert float(live.get_by_test_id("bars").get_attribute("data-top")) == top
         assert [bar["prob"] for bar in bars] == pytest.approx(expected, rel=1e-12, abs=1e-15)
         assert [float(bar["text"]) for bar in bars] == pytest.approx(expected, abs=0.00051)
         assert [bar["height"] for bar in bars] == pytest.approx(
-            [230 * p for p in expected], abs=1.5
+            [230 * p / top for p in expected], abs=1.5
         )
         names = [glyph(chars[group[0]]) if len(group) == 1 else "rest" for group in groups]
         assert [bar["token"] for bar in bars] == names

@@ -186,10 +186,12 @@ def temperature(page: NotebookPage, live: Locator, name: str) -> None:
     hand = Hand(page, live, name, agree.temperature)
     hand.types("prompt", "the moo", prompt="the moo")
     size = len(hand.get("chars"))
-    hand.slides("temperature", 0, 3, 0.05)
+    hand.slides("temperature", 0, 3, 0.01)
     hand.presses("temperature", "End", temperature=3)
     hand.slides("top_k", 1, size, 1)
     hand.presses("top_k", "End", top_k=size)
+    hand.slides("top_p", 0.01, 1, 0.01)
+    hand.presses("top_p", "End", top_p=1)
     hand.clicks("draw-many")
     assert sum(hand.get("counts")) == 1000
     hand.clicks("draw-one", counts=[])
@@ -197,6 +199,8 @@ def temperature(page: NotebookPage, live: Locator, name: str) -> None:
     hand.presses("draw-one", "Enter", counts=[])
     prompt = hand.get("prompt")
     assert prompt.startswith("the moo") and len(prompt) == 9
+    hand.clicks("write-on", counts=[])
+    assert hand.get("prompt").startswith(prompt) and len(hand.get("prompt")) == 29
     hand.at("bars").locator("li").nth(2).click()
     hand.sees("a bar was clicked", bar=2)
     hand.presses("bars", "ArrowRight", bar=3)

@@ -64,8 +64,8 @@ def test_temperature(page, live):
     assert look(page, live) != before
     slider.press("ArrowLeft")
     slider.press("ArrowDown")
-    agree(page, live, temperature=pytest.approx(2.9))
-    assert live.get_by_test_id("temperature-value").text_content() == "2.90"
+    agree(page, live, temperature=pytest.approx(2.98))
+    assert live.get_by_test_id("temperature-value").text_content() == "2.98"
     slider.press("Home")
     agree(page, live, temperature=0.0)
     assert live.get_by_test_id("entropy").text_content().startswith("0.000 nats")
@@ -97,6 +97,23 @@ def test_top_k(page, live):
     slider.press("End")
     agree(page, live, top_k=SIZE)
     assert live.get_by_test_id("top_k-value").text_content() == "all"
+
+
+def test_top_p(page, live):
+    slider = live.get_by_role("slider", name="top-p")
+    before = look(page, live)
+    page.drag(slider, 0.0)
+    agree(page, live, top_p=pytest.approx(0.01))
+    assert look(page, live) != before
+    slider.press("End")
+    agree(page, live, top_p=1.0)
+    assert live.get_by_test_id("top_p-value").text_content() == "all"
+
+
+def test_write_on_appends_twenty_characters(page, live):
+    live.get_by_role("button", name="write on").click()
+    page.until(lambda: expect(len(page.kernel("explorer.prompt")) == 24))
+    agree(page, live, counts=[])
 
 
 def test_typing_a_prompt(page, live):
@@ -156,7 +173,7 @@ def test_counts_vanish_with_their_distribution(page, live):
     live.get_by_role("button", name="draw 1000").click()
     page.until(lambda: expect(page.kernel("sum(explorer.counts)") == 1000))
     live.get_by_role("slider", name="temperature").press("ArrowRight")
-    agree(page, live, temperature=pytest.approx(1.05), counts=[])
+    agree(page, live, temperature=pytest.approx(1.01), counts=[])
 
 
 def test_a_bar_is_chosen_by_mouse_and_by_keys(page, live):
@@ -200,7 +217,9 @@ def test_the_keyboard_reaches_everything_and_jupyterlab_takes_no_key(page, live)
         "prompt",
         "temperature",
         "top_k",
+        "top_p",
         "draw-one",
+        "write-on",
         "draw-many",
         "reset",
         "bars",

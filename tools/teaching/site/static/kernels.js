@@ -5,7 +5,7 @@ import { graphState, Problem } from "./graph.js";
 import { Random } from "./random.js";
 
 const LONGEST = { tokens: 400, attention: 64 };
-const RANDOM_HEAD_DIM = 8, COLUMNS = 16, MANY = 1000;
+const RANDOM_HEAD_DIM = 8, COLUMNS = 16, MANY = 1000, WRITTEN = 20;
 
 // The same as `check_text` in _base.py: [the letters in use, problem, note].
 function checkText(text, known, limit, keep) {
@@ -175,7 +175,7 @@ class TemperatureExplorer extends Kernel {
   }
 
   changed(names) {
-    if (names.some((name) => ["prompt", "temperature", "top_k"].includes(name))) this.set({ counts: [] });
+    if (names.some((name) => ["prompt", "temperature", "top_k", "top_p"].includes(name))) this.set({ counts: [] });
     if (!names.includes("prompt")) return;
     const { gpt } = this;
     const [used, problem, note] =
@@ -184,19 +184,28 @@ class TemperatureExplorer extends Kernel {
     if (!problem) this.set({ logits: gpt.look(gpt.encode(used)).logits.slice(-gpt.chars.length) });
   }
 
+  state() {
+    return minigpt.widgets.TemperatureExplorer.temperatureState(this.get("logits"),
+      this.get("temperature"), this.get("top_k"), this.get("top_p"));
+  }
+
+  draw() {
+    this.set({ prompt: this.get("prompt") + this.gpt.chars[this.random.choice(this.state().probs)] });
+    this.changed(["prompt"]);
+  }
+
   // The draws: one is the very draw of the notebook, after the same clicks; many are others.
   received({ button }) {
     const { gpt } = this, { prompt } = this.about.traits;
     if (button === "reset") {
       this.random = new Random(this.about.seed);
-      this.set({ prompt, temperature: 1, top_k: gpt.chars.length, bar: 0, counts: [] });
+      this.set({ prompt, temperature: 1, top_k: gpt.chars.length, top_p: 1, bar: 0, counts: [] });
       this.changed(["prompt"]);
     } else if (!this.get("problem")) {
-      const { probs } = minigpt.widgets.TemperatureExplorer.temperatureState(
-        this.get("logits"), this.get("temperature"), this.get("top_k"));
-      if (button === "draw-one") {
-        this.set({ prompt: this.get("prompt") + gpt.chars[this.random.choice(probs)] });
-        this.changed(["prompt"]);
+      const { probs } = this.state();
+      if (button === "draw-one") this.draw();
+      else if (button === "write-on") {
+        for (let i = 0; i < WRITTEN; i++) this.draw();
       } else {
         const counts = gpt.chars.map(() => 0);
         for (let i = 0; i < MANY; i++) counts[this.random.choice(probs)]++;
@@ -207,7 +216,7 @@ class TemperatureExplorer extends Kernel {
 
   address() {
     const size = this.gpt.chars.length;
-    return { prompt: "string", temperature: [0, 3], top_k: [1, size],
+    return { prompt: "string", temperature: [0, 3], top_k: [1, size], top_p: [0.01, 1],
       bar: [0, Math.min(COLUMNS, size) - 1] };
   }
 }

@@ -146,7 +146,7 @@ function fits(value, allowed, name) {
     return value !== null && typeof value === "object" && Object.values(value).every(Number.isFinite);
   if (typeof allowed === "string") return typeof value === allowed;
   if (typeof value === "string") return allowed.includes(value);
-  const whole = name === "temperature" || Number.isInteger(value);
+  const whole = ["temperature", "top_p"].includes(name) || Number.isInteger(value);
   return typeof value === "number" && whole && allowed[0] <= value && value <= allowed[1];
 }
 
