@@ -85,7 +85,6 @@ def apply(source: str, old: str, new: str) -> str:
 
 def _start() -> None:
     """A job begins: a copy of its own, and the libraries in memory before anything is forked."""
-    sys.dont_write_bytecode = True
     folder = Path(tempfile.mkdtemp(prefix="mutants-"))
     unwanted = shutil.ignore_patterns("__pycache__", "*.js", "*.css")
     for name in ("minigpt_helpers", "tests", "tools"):
@@ -100,6 +99,11 @@ def _start() -> None:
     import pytest  # noqa: F401
     import safetensors.numpy  # noqa: F401
     import threadpoolctl  # noqa: F401
+
+    failure = _first_failure(TESTS, "--collect-only")  # leaves all compiled, so the rest is quick
+    if failure:
+        raise RuntimeError(f"the tests fail before anything is changed: {failure}")
+    sys.dont_write_bytecode = True  # what a change leaves must not be found by the next
 
 
 def _try(change: Change) -> tuple[Change, str]:
@@ -116,14 +120,14 @@ def _try(change: Change) -> tuple[Change, str]:
         path.write_text(whole, encoding="utf-8")
 
 
-def _first_failure(names: list[str]) -> str:
+def _first_failure(names: list[str], *options: str) -> str:
     """What the tests of these files say first, in a process of their own; empty: they pass."""
     said = Path("failure.txt")
     said.write_text("", encoding="utf-8")
     child = os.fork()
     if not child:
         os.setsid()  # so that processes of its own end with it
-        _run_tests(names, said)
+        _run_tests(names, options, said)
     for _ in _until(time.monotonic() + SECONDS):
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
@@ -151,7 +155,7 @@ class _Recorder:
             self.said.write_text(report.nodeid, encoding="utf-8")
 
 
-def _run_tests(names: list[str], said: Path) -> None:
+def _run_tests(names: list[str], options: tuple[str, ...], said: Path) -> None:
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1), os.dup2(silence, 2)
     import pytest
@@ -159,9 +163,9 @@ def _run_tests(names: list[str], said: Path) -> None:
     code = 1
     try:
         files = [f"tests/test_{name}.py" for name in names]
-        options = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist"]
-        options += ["-W", "ignore:Module already imported"]
-        code = pytest.main([*options, *files], plugins=[_Recorder(said.resolve())])
+        quiet = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist"]
+        quiet += ["-W", "ignore:Module already imported"]
+        code = pytest.main([*quiet, *options, *files], plugins=[_Recorder(said.resolve())])
     finally:
         os._exit(int(code))
 
