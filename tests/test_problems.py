@@ -8,10 +8,10 @@ import shutil
 import nbformat
 import pytest
 from nbformat.v4 import new_markdown_cell, new_output
-from problem_set import NAME, small_set
 
-from tools.teaching import problems
+from problem_set import NAME, small_set
 from tools.launcher.project import here
+from tools.teaching import problems
 
 SOLUTIONS = sorted((here().notebooks / "solutions").glob("*.ipynb"))
 

@@ -107,6 +107,12 @@ COMMANDS = {
         "for teachers: grade the problem sets that students handed in; see docs/grading.md\n"
         "(--help: all options)",
     ),
+    "quizzes": Command(
+        sets.make_quizzes,
+        "[FOLDER]",
+        "for teachers: make the quizzes (docs/quizzes/, which Moodle imports) for Canvas, in\n"
+        "build/quizzes/",
+    ),
     "release": Command(
         release.release,
         "[--out FILE]",

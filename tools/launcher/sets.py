@@ -57,3 +57,18 @@ def grade(project: Project, arguments: list[str]) -> int:
     prepare(project, "teaching")
     command = [str(project.python), "-P", "-m", "tools.teaching.grading", *arguments]
     return subprocess.call(command, env=project.child_env())
+
+
+def make_quizzes(project: Project, arguments: list[str]) -> int:
+    """``quizzes [FOLDER]``: the questions of docs/quizzes as archives that Canvas imports."""
+    if not (project.root / "docs" / "quizzes").is_dir():
+        raise UserError(
+            "There are no quizzes here.",
+            "Only the teacher's copy of the project has them (git clone).",
+        )
+    prepare(project, "lessons")
+    return subprocess.call(
+        [str(project.python), "-m", "tools.teaching.quizzes", *arguments[:1]],
+        cwd=project.root,
+        env=project.child_env(),
+    )
