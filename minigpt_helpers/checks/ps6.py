@@ -1,25 +1,17 @@
-"""Checks of problem set 6: samplers, a mended generator, the odd line out, guesses, new names."""
+"""Checks of problem set 6: samplers, a fixed generator, the odd line out, guesses, new names."""
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 
 import numpy as np
 
 from minigpt_helpers.autograd import no_grad
-from minigpt_helpers.checks._base import check
-from minigpt_helpers.checks._compare import (
-    as_array,
-    expect,
-    expect_close,
-    expect_equal,
-    expect_same,
-)
+from minigpt_helpers.checks._base import Cases, check
+from minigpt_helpers.checks._compare import as_array, expect, expect_close, expect_equal, show
+from minigpt_helpers.checks._exercise import exercise
 from minigpt_helpers.checks._reference import softmax
-from minigpt_helpers.checks._base import Cases
-from minigpt_helpers.generation import generate
 from minigpt_helpers.nn import MiniGPT
 from minigpt_helpers.text import CharTokenizer
 from minigpt_helpers.training import evaluate
@@ -42,119 +34,80 @@ def _logits(model, ids) -> np.ndarray:
 # ---- 1: the nucleus -----------------------------------------------------------------------------
 
 
-def _top_p(logits, temperature, top_p, *, order=None, count=None, cut=None):
-    """The nucleus, with a place for each mistake: another order, another count, cut before."""
-    probs = softmax(logits / temperature)
-    first = probs if cut is None else cut  # the chances by which is cut
-    likeliest = np.argsort(-first, kind="stable") if order is None else order
-    number, reached = 0, 0.0
-    while number < len(probs) and reached < top_p:
-        reached += first[likeliest[number]]
-        number += 1
-    kept = likeliest[: number if count is None else count(number)]
-    new = np.zeros(len(probs))
-    new[kept] = probs[kept]
-    with np.errstate(all="ignore"):  # with a mistake none may be left
-        return new / new.sum()
+def _nuclei(rng):
+    for V, T, p in [(5, 1.0, 0.6), (8, 0.5, 0.9), (12, 2.0, 0.7), (32, 1.3, 0.95), (6, 3.0, 0.35)]:
+        yield f"V={V}, temperature {T:g}, top_p {p:g}", rng.normal(size=V) * 2.5, T, p
+    yield "a small top_p keeps the most likely", rng.normal(size=7), 1.0, 0.01
+    for logits in (np.zeros(10), rng.normal(size=40)):
+        yield "a top_p of 1 keeps all", logits, 1.0, 1.0
+    for logits, T in [(np.array([0.0, 2, 1, 2, 2, 1]), 1.0), (np.zeros(4), 0.7)]:
+        yield "tokens that are equally likely", logits, T, 0.5
+    for logits, T in [(np.array([1000.0, 999, 0]), 0.5), (np.array([1000.0, 999, 0]), 1.0),
+                      (np.array([-3.0]), 0.5)]:
+        yield "logits near 1000, one token", logits, T, 0.9
+    yield "temperature 0.001", np.array([1.0, 3.0, 2.9, 2.8, 2.0]), 0.001, 0.9
 
 
-@check(
+_SHARE = "That keeps a share of the tokens. Their probabilities must reach top_p, however many tokens "
+_SHARE += "that takes."
+_CROSSES = "The token that crosses the line belongs to the nucleus: only with it is top_p reached."
+
+
+@exercise(
     lesson="ps6",
     expects="a function `top_p_probs(logits, temperature, top_p)`: an array (V,), a number above 0 "
     "and a number above 0, at most 1, in; an array (V,) of probabilities out",
-    not_tested="a temperature of 0; a top_p of 0",
+    not_tested="a temperature below 0.001; a top_p of 0",
+    in_words="divide, softmax, sort from the most likely on, keep the fewest that reach top_p "
+    "together",
+    cases=_nuclei,
+    slips=[
+        ("z - z.max()", "z", "exp overflows. Subtract the largest of the divided logits first."),
+        ("z.max()", "logits.max()", "Subtract the largest of the divided logits, not of the logits "
+         "themselves."),
+        ("exps = np.exp(z - z.max())", "exps = np.exp(logits - logits.max())\n"
+         "    exps = (exps / exps.sum()) ** (1 / temperature)", "A probability to the power of 1/T "
+         "is 0 when T is small. Divide the logits instead."),
+        ("order[:number]", "order[: number - 1]", _CROSSES),
+        ("order[:number]", "order[: max(1, number - 1)]", _CROSSES),
+        ("order[:number]", "order[: number + 1]", "One token too many: stop as soon as top_p is "
+         "reached."),
+        ("return new / new.sum()", "return probs", "Nothing was cut off."),
+        ("logits / temperature", "logits * temperature", "You multiply by the temperature. Divide."),
+        ("logits / temperature", "logits", "The temperature is missing."),
+        ("return new / new.sum()", "return new", "What is left must sum to 1: divide by the sum of "
+         "what was kept."),
+        ("kept = order[:number]", "kept = probs >= top_p", "You keep each token with a probability "
+         "of at least top_p. It is their *sum*, from the most likely on, that must reach top_p."),
+        ("order[:number]", "order[: max(1, int(top_p * len(probs)))]", _SHARE),
+        ("order[:number]", "order[: int(np.ceil(top_p * len(probs)))]", _SHARE),
+        ("kept = order[:number]", "kept = probs >= top_p * probs.max()", "That is min-p: a share of "
+         "the largest probability. For top-p add up the probabilities, from the most likely on."),
+        ("return new / new.sum()", "return np.sort(new / new.sum())[::-1]", "The probabilities are "
+         "right, but sorted. Put each back to the id of its token."),
+        ("kept = order[:number]", "kept = probs >= probs[order[:number]].min()", "Of equally likely "
+         "tokens only as many are kept as are needed, the lowest ids first."),
+        ('np.argsort(-probs, kind="stable")', "np.argsort(probs)[::-1]", "Of equally likely tokens "
+         "the lowest ids come first: argsort(-probs, kind='stable')."),
+        ('np.argsort(-probs, kind="stable")', "np.arange(len(probs))", "Add up from the most likely "
+         "token on, not by id."),
+        ('np.argsort(-probs, kind="stable")', "np.argsort(probs)", "You begin with the least likely "
+         "token. Begin with the most likely."),
+    ],
 )
-def ps6_top_p_probs(case, top_p_probs):
-    def unscaled(z, T, p):
-        return _top_p(z, T, p, cut=softmax(z))
-
-    def not_divided(z, T, p):
-        return softmax(z / T) * (_top_p(z, T, p) > 0)
-
-    def chances_above(z, T, p):
-        probs = softmax(z / T)
-        kept = probs * (probs >= p)
-        with np.errstate(all="ignore"):  # there may be none
-            return kept / kept.sum()
-
-    def relative(z, T, p):
-        probs = softmax(z / T)
-        kept = probs * (probs >= p * probs.max())
-        return kept / kept.sum()
-
-    def in_order(z, T, p):
-        return np.sort(_top_p(z, T, p))[::-1]
-
-    def with_ties(z, T, p):
-        probs = softmax(z / T)
-        kept = probs * (probs >= probs[_top_p(z, T, p) > 0].min())
-        return kept / kept.sum()
-
-    def of_last(z, T, p):
-        return _top_p(z[::-1], T, p)[::-1]
-
-    def as_found(z, T, p):
-        return _top_p(z, T, p, order=np.arange(len(z)))
-
-    def overflows(z, T, p):
-        with np.errstate(all="ignore"):
-            return _top_p(np.log(np.exp(z / T) / np.exp(z / T).sum()), 1.0, p)
-
-    mistakes = [
-        (overflows, "exp overflows. Subtract the largest of the divided logits first."),
-        (lambda z, T, p: _top_p(z, T, p, count=lambda n: n - 1), "The token that crosses the line "
-         "belongs to the nucleus: only with it is top_p reached."),
-        (lambda z, T, p: _top_p(z, T, p, count=lambda n: max(1, n - 1)), "The token that crosses "
-         "the line belongs to the nucleus: only with it is top_p reached."),
-        (lambda z, T, p: _top_p(z, T, p, count=lambda n: n + 1), "One token too many: stop as soon "
-         "as top_p is reached."),
-        (lambda z, T, p: softmax(z / T), "Nothing was cut off."),
-        (lambda z, T, p: _top_p(z * T * T, T, p), "You multiply by the temperature. Divide."),
-        (lambda z, T, p: _top_p(z, 1.0, p), "The temperature is missing."),
-        (unscaled, "The temperature comes first. The nucleus is found among the probabilities that "
-         "it gives."),
-        (not_divided, "What is left must sum to 1: divide by the sum of what was kept."),
-        (chances_above, "You keep each token with a chance of at least top_p. It is their *sum*, "
-         "from the likeliest on, that must reach top_p."),
-        (lambda z, T, p: _top_p(z, T, p, count=lambda n: max(1, int(p * len(z)))), "That keeps a "
-         "share of the tokens. Their chances must reach top_p, however many tokens that takes."),
-        (lambda z, T, p: _top_p(z, T, p, count=lambda n: math.ceil(p * len(z))), "That keeps a "
-         "share of the tokens. Their chances must reach top_p, however many tokens that takes."),
-        (relative, "That is min-p: a share of the largest chance. For top-p add up the chances, "
-         "from the likeliest on."),
-        (in_order, "The probabilities are right, but sorted. Put each back to the id of its "
-         "token."),
-        (with_ties, "Of equally likely tokens only as many are kept as are needed, the lowest ids "
-         "first."),
-        (of_last, "Of equally likely tokens the lowest ids come first: argsort(-probs, "
-         "kind='stable')."),
-        (as_found, "Add up from the likeliest token on, not by id."),
-        (lambda z, T, p: _top_p(z, T, p, order=np.argsort(z)), "You begin with the least likely "
-         "token. Begin with the likeliest."),
-    ]
-    hint = "Divide, softmax, sort from the likeliest on, keep the fewest that reach top_p together."
-    for V, T, p in [(5, 1.0, 0.6), (8, 0.5, 0.9), (12, 2.0, 0.7), (32, 1.3, 0.95), (6, 3.0, 0.35)]:
-        logits = case.rng.normal(size=V) * 2.5
-        with case(f"V={V}, temperature {T:g}, top_p {p:g}"):
-            expect_same(top_p_probs, _top_p, logits, T, p, tol=CLOSE, mistakes=mistakes,
-                        hint=hint)
-    with case("a small top_p keeps the likeliest"):
-        expect_same(top_p_probs, _top_p, case.rng.normal(size=7), 1.0, 0.01, tol=CLOSE,
-                    mistakes=mistakes, hint="Even the likeliest alone may be more than top_p. At "
-                    "least one is kept.")
-    with case("a top_p of 1 keeps all"):
-        for logits in (np.zeros(10), case.rng.normal(size=40)):
-            expect_same(top_p_probs, lambda logits, temperature, top_p: softmax(logits), logits,
-                        1.0, 1.0, tol=CLOSE, mistakes=mistakes, hint="All together are 1. But the "
-                        "computer's sum may be a hair below 1, and then none reaches top_p.")
-    with case("tokens that are equally likely"):
-        for logits, T in [(np.array([0.0, 2, 1, 2, 2, 1]), 1.0), (np.zeros(4), 0.7)]:
-            expect_same(top_p_probs, _top_p, logits, T, 0.5, tol=CLOSE, mistakes=mistakes,
-                        hint=hint)
-    with case("logits near 1000, one token"):
-        for logits in (np.array([1000.0, 999, 0]), np.array([-3.0])):
-            expect_same(top_p_probs, _top_p, logits, 0.5, 0.9, tol=CLOSE, mistakes=mistakes,
-                        hint=hint)
+def ps6_top_p_probs(logits, temperature, top_p):
+    z = logits / temperature
+    exps = np.exp(z - z.max())
+    probs = exps / exps.sum()
+    order = np.argsort(-probs, kind="stable")
+    number, reached = 0, 0.0
+    while number < len(probs) and reached < top_p:
+        reached += probs[order[number]]
+        number += 1
+    kept = order[:number]
+    new = np.zeros(len(probs))
+    new[kept] = probs[kept]
+    return new / new.sum()
 
 
 # ---- 2: a generator with four bugs --------------------------------------------------------------
@@ -232,8 +185,7 @@ def ps6_write(case, write):
         ]
         right = _asked(model, *what)
         expect_close(np.array(given), right, "what choose was given", tol=CLOSE,
-                     mistakes=mistakes, hint="Crop to the last max_seq_len ids, take the last row, "
-                     "divide, keep the top_k largest, softmax.")
+                     mistakes=mistakes)
         leak = float(np.array(given)[right == 0].max(initial=0.0))
         expect(leak < NOTHING, f"a token that is not kept was given the probability {leak:.1e}; "
                "expected 0", "Small is not 0: whoever draws often enough draws it, too.")
@@ -258,7 +210,7 @@ def ps6_write(case, write):
                 (chosen, "The prompt is lost: return it, followed by the new ids."),
                 (ids, "The new ids are missing."),
                 ((ids + chosen)[-window:], "The text is cropped for the model only. Return all."),
-            ], hint="First ids, then each answer of choose, in order.")
+            ])
 
 
 # ---- 3: a counterexample ------------------------------------------------------------------------
@@ -307,121 +259,103 @@ def ps6_greedy_misses(case, first, following):
 # ---- 4: predictions, as formulas ----------------------------------------------------------------
 
 
-@check(
+def _ends(rng):
+    cut = rng.normal(size=9)
+    cut[rng.permutation(9)[:5]] = -np.inf
+    tied = rng.integers(-9, 0, size=11).astype(float)
+    tied[rng.permutation(11)[: rng.integers(2, 6)]] = 3.0
+    yield "eight different logits", rng.normal(size=8)
+    yield "several largest logits", tied
+    yield "logits cut off by top-k", cut
+    yield "both", rng.permutation(np.array([2.0, -np.inf, 2.0, 0.5, -np.inf, 2.0, -1.0]))
+    yield "all equal", np.full(int(rng.integers(3, 30)), -4.0)
+    yield "one token", np.array([0.7])
+    yield "logits near 1000", np.array([1000.0, 999.0, 1000.0])
+    yield "nearly equal is not equal", np.array([0.5, 1.5, 1.500002, -3.0, 1.5])
+
+
+@exercise(
     lesson="ps6",
-    expects="a function `entropy_ends(logits)`: an array (V,), in which minus infinity may stand, "
-    "in; two numbers out, the entropy near temperature 0 and that for a very high one, in nats",
+    expects="a function `entropy_ends(logits)`: an array (V,), in which minus infinity may be, in; "
+    "two numbers out, the entropy near temperature 0 and that for a very high one, in nats",
     not_tested="logits that differ by less than a millionth",
+    in_words="near 0 the largest logit takes all; for a very high temperature all that are left are "
+    "equal",
+    cases=_ends,
+    slips=[
+        ("math.log((logits == logits.max()).sum())", "0.0", "Is it always 0 at the cold end? What "
+         "if two logits are both the largest?"),
+        ("np.isfinite(logits).sum()", "len(logits)", "A logit of minus infinity stays minus "
+         "infinity at every temperature."),
+        ("return [cold, hot]", "return [hot, cold]", "The two ends are swapped: first the cold "
+         "one."),
+        ("return [cold, hot]", "return [cold / math.log(2), hot / math.log(2)]", "That is in bits. "
+         "In nats it is the natural logarithm."),
+        ("return [cold, hot]", "return [math.exp(cold), math.exp(hot)]", "That is how many tokens "
+         "share the probability. The entropy is its logarithm."),
+        ("math.log((logits == logits.max()).sum())", "1.0", "One token with all of the probability: "
+         "how undecided is that?"),
+        ("return [cold, hot]", "return [-cold, -hot]", "An entropy is not negative."),
+        ("logits == logits.max()", "np.isclose(logits, logits.max())", "Nearly equal is not equal: "
+         "at a temperature that is low enough the larger one takes all."),
+    ],
 )
-def ps6_entropy_ends(case, entropy_ends):
-    def ends(logits):
-        return [math.log((logits == logits.max()).sum()), math.log(np.isfinite(logits).sum())]
-
-    mistakes = [
-        (lambda z: [0.0, ends(z)[1]], "Is it always 0 at the cold end? What if two logits are both "
-         "the largest?"),
-        (lambda z: [ends(z)[0], math.log(len(z))], "A logit of minus infinity stays minus infinity "
-         "at every temperature."),
-        (lambda z: [0.0, math.log(len(z))], "What if two logits are both the largest? And what "
-         "becomes of a logit of minus infinity?"),
-        (lambda z: ends(z)[::-1], "The two ends are swapped: first the cold one."),
-        (lambda z: np.array(ends(z)) / math.log(2), "That is in bits. In nats it is the natural "
-         "logarithm."),
-        (lambda z: np.exp(ends(z)), "That is how many tokens share the chances. The entropy is its "
-         "logarithm."),
-        (lambda z: [1.0, ends(z)[1]], "One token with all of the probability: how undecided is "
-         "that?"),
-        (lambda z: -np.array(ends(z)), "An entropy is not negative."),
-        (lambda z: [math.log(np.isclose(z, z.max()).sum()), ends(z)[1]], "Nearly equal is not "
-         "equal: at a temperature that is low enough the larger one takes all."),
-    ]
-    cut = case.rng.normal(size=9)
-    cut[case.rng.permutation(9)[:5]] = -np.inf
-    tied = case.rng.integers(-9, 0, size=11).astype(float)
-    tied[case.rng.permutation(11)[: case.rng.integers(2, 6)]] = 3.0
-    both = np.array([2.0, -np.inf, 2.0, 0.5, -np.inf, 2.0, -1.0])
-    for name, logits in [
-        ("eight different logits", case.rng.normal(size=8)),
-        ("several largest logits", tied),
-        ("logits cut off by top-k", cut),
-        ("both", case.rng.permutation(both)),
-        ("all equal", np.full(int(case.rng.integers(3, 30)), -4.0)),
-        ("one token", np.array([0.7])),
-        ("logits near 1000", np.array([1000.0, 999.0, 1000.0])),
-        ("nearly equal is not equal", np.array([0.5, 1.5, 1.500002, -3.0, 1.5])),
-    ]:
-        with case(name):
-            expect_same(entropy_ends, ends, logits, tol=1e-6, mistakes=mistakes, hint=(
-                "Near 0 the largest logit takes all. For a very high temperature all that are "
-                "left are equal."
-            ))
+def ps6_entropy_ends(logits):
+    cold = math.log((logits == logits.max()).sum())
+    hot = math.log(np.isfinite(logits).sum())
+    return [cold, hot]
 
 
-class _Counting(MiniGPT):
-    """Counts the positions that go through it."""
-
-    def __init__(self, max_seq_len: int):
-        super().__init__(3, 2, 1, 1, max_seq_len, rng=np.random.default_rng(0))
-        self.positions = 0
-
-    def forward(self, ids, *args, **options):
-        self.positions += len(ids)
-        return super().forward(ids, *args, **options)
-
-
-@functools.cache
-def _positions(prompt: int, new: int, window: int, use_cache: bool) -> int:
-    model = _Counting(window)
-    generate(model, [0] * prompt, new, rng=np.random.default_rng(0), use_cache=use_cache)
-    return model.positions
+def _sizes(rng):
+    draw = rng.integers
+    short = int(draw(3, 9)), int(draw(4, 12)), 40
+    slides = int(draw(4, 9)), int(draw(20, 30)), int(draw(10, 14))
+    longer = slides[2] + int(draw(1, 9)), 6, slides[2]
+    for name, sizes in [("the window never fills", short), ("the window slides", slides),
+                        ("a prompt that fills the window", (slides[2], 5, slides[2])),
+                        ("a prompt longer than the window", longer),
+                        ("one new character", (4, 1, 9)), ("none", (4, 0, 9)),
+                        ("up to the last position", (3, 6, 8))]:
+        for use_cache in (False, True):
+            yield f"{name}, {'with' if use_cache else 'without'} the cache", *sizes, use_cache
 
 
-@check(
+_PLAIN = "return sum(min(prompt + i, window) for i in range(new))"
+_LAST = "The last new character is never sent through the model."
+
+
+@exercise(
     lesson="ps6",
     expects="a function `positions_computed(prompt, new, window, use_cache)`: three whole numbers "
     "and True or False in, a whole number out",
     not_tested="an empty prompt",
-    seconds=10.0,
-)
-def ps6_positions_computed(case, positions_computed):
-    def anew(prompt, new, window):
-        return sum(min(prompt + i, window) for i in range(new))
-
-    mistakes = [
-        (lambda p, n, w, c: 0 if not n else p + n - 1 if c else _positions(p, n, w, c), "That "
-         "holds while the window is not full. What happens to the cache when the window slides?"),
-        (lambda p, n, w, c: sum(p + i for i in range(n)) if not c else _positions(p, n, w, c),
-         "The model never reads more than `window` positions at once."),
-        (lambda p, n, w, c: p + n if c else _positions(p, n, w, c), "The last new character is "
-         "never sent through the model."),
-        (lambda p, n, w, c: n if c else _positions(p, n, w, c), "The prompt has to go through the "
-         "model, too, once."),
-        (lambda p, n, w, c: n * w if not c else _positions(p, n, w, c), "In the beginning the text "
-         "is shorter than the window."),
-        (lambda p, n, w, c: anew(p, n, w) if c else _positions(p, n, w, c), "With the cache only "
-         "the newest position is computed, while the window is not full."),
-        (lambda p, n, w, c: anew(p + 1, n, w) if not c else _positions(p, n, w, c), "The first new "
+    in_words="go through the new characters one by one: how long is the text before each, and what "
+    "is computed?",
+    cases=_sizes,
+    slips=[
+        ("        total += 1 if i and prompt + i <= window else min(prompt + i, window)",
+         "        total += 1 if i else prompt", "That holds while the window is not full. What "
+         "happens to the cache when the window slides?"),
+        ("return sum(min(prompt + i, window) for", "return sum(prompt + i for", "The model never "
+         "reads more than `window` positions at once."),
+        ("return total", "return prompt + new", _LAST),
+        ("return total", "return new", "The prompt has to go through the model, too, once."),
+        (_PLAIN, "return new * window", "At first the text is shorter than the window."),
+        ("if not use_cache", "if True", "The cache changes nothing here: with it only the newest "
+         "position is computed, while the window is not full."),
+        ("if not use_cache", "if use_cache", "The two cases are swapped."),
+        (_PLAIN, "return sum(min(prompt + 1 + i, window) for i in range(new))", "The first new "
          "character is drawn after the prompt alone has been read."),
-        (lambda p, n, w, c: anew(p, n + 1, w) if not c else _positions(p, n, w, c), "The last new "
-         "character is never sent through the model."),
-        (lambda p, n, w, c: _positions(p, n, w, not c), "The two cases are swapped."),
-        (lambda p, n, w, c: anew(p, n, w), "The cache changes nothing here."),
-    ]
-    draw = case.rng.integers
-    short = int(draw(3, 9)), int(draw(4, 12)), 40
-    slides = int(draw(4, 9)), int(draw(20, 30)), int(draw(10, 14))
-    full = (slides[2], 5, slides[2])
-    longer = slides[2] + int(draw(1, 9)), 6, slides[2]
-    for name, sizes in [("the window never fills", short), ("the window slides", slides),
-                        ("a prompt that fills the window", full),
-                        ("a prompt longer than the window", longer),
-                        ("one new character", (4, 1, 9)), ("none", (4, 0, 9)),
-                        ("up to the last place", (3, 6, 8))]:
-        for use_cache in (False, True):
-            with case(f"{name}, {'with' if use_cache else 'without'} the cache"):
-                expect_same(positions_computed, _positions, *sizes, use_cache, tol=1e-9,
-                            mistakes=mistakes, hint="Go through the new characters one by one: "
-                            "how long is the text before each, and what is computed?")
+        (_PLAIN, "return sum(min(prompt + i, window) for i in range(new + 1))", _LAST),
+    ],
+)
+def ps6_positions_computed(prompt, new, window, use_cache):
+    if not use_cache:
+        return sum(min(prompt + i, window) for i in range(new))
+    total = 0
+    for i in range(new):
+        total += 1 if i and prompt + i <= window else min(prompt + i, window)
+    return total
 
 
 # ---- 5: the odd line out ------------------------------------------------------------------------
@@ -515,7 +449,7 @@ def ps6_line_loss(case, line_loss):
         (in_blocks, "You cut the line into blocks. Each character is to be foreseen from the last "
          "max_seq_len characters before it, so the window slides by one."),
         (beginning, "For a long line the model reads its beginning again and again. It should read "
-         "what stands just before the character."),
+         "what is just before the character."),
         (unshifted, "Row t says what comes after character t."),
         (mean_chance, "First the logarithm of each chance, then the mean."),
     ]
@@ -525,8 +459,7 @@ def ps6_line_loss(case, line_loss):
             expect_close(line_loss(model, tokenizer, line), _line_loss(model, tokenizer, line),
                          "the loss", tol=CLOSE, mistakes=[
                              (lambda wrong=wrong: wrong(line), text) for wrong, text in mistakes
-                         ], hint="The mean of -ln p over the characters of the line. Each p from "
-                                 "the row of the character before it; a line break stands first.")
+                         ])
 
 
 @check(
@@ -558,7 +491,7 @@ def ps6_odd_one_out(case, odd_one_out):
         lines, losses, totals, odd = lines_and_losses(lengths)
         with case(f"{len(lines)} lines of {', '.join(map(str, lengths))} characters"):
             got = odd_one_out(model, tokenizer, lines)
-            expect(not isinstance(got, float) or got.is_integer(), f"it returned {got!r:.8}",
+            expect(not isinstance(got, float) or got.is_integer(), f"it returned {show(got)}",
                    "Is that its loss? Return the number of the line.")
             expect_equal(got, odd, "the number of the line", mistakes=[
                 (int(np.argmax(totals)), "You took the sums: a long line has a large one. Compare "
@@ -569,75 +502,65 @@ def ps6_odd_one_out(case, odd_one_out):
                  "the highest mean."),
                 (odd + 1, "Lines are counted from 0."),
                 (lines[odd], "That is the line itself. Return its number."),
-            ], hint="The line with the highest mean loss.")
+            ])
 
 
 # ---- 6: how many guesses ------------------------------------------------------------------------
 
 
-def _guesses_before(log_p, sampled):
-    count = 0.0
-    for other in sampled:
-        if other > log_p:
-            count += 1 / (len(sampled) * math.exp(other))
-    return count
+def _samples(rng):
+    sample = -rng.gamma(6, 2.5, size=60)
+    words = np.log(rng.dirichlet(np.ones(12)))  # twelve texts, drawn with their probabilities
+    repeated = rng.choice(words, size=200, p=np.exp(words))
+    yield "a text in the middle", float(np.median(sample)) - 0.01, sample
+    yield "a rare text", float(sample.min()) - 3, sample
+    yield "texts that were drawn several times", float(np.sort(words)[3]) - 1e-3, repeated
+    yield "a text that is in the sample itself", float(np.sort(sample)[20]), sample
+    yield "the most likely of all", -0.001, sample
+    yield "a sample of one", -5.0, np.array([-3.5])
+    yield "probabilities as small as 1e-26", -70.0, -rng.uniform(20, 60, size=30)
 
 
-@check(
+_GUESSES = "return np.exp(-more).sum() / len(sampled)"
+
+
+@exercise(
     lesson="ps6",
     expects="a function `guesses_before(log_p, sampled)`: a number and an array (n,) of numbers "
-    "in, all of them logarithms of chances; a number out",
+    "in, all of them logarithms of probabilities; a number out",
     not_tested="an empty sample",
-)
-def ps6_guesses_before(case, guesses_before):
-    def weighed(log_p, sampled, above=True, weight=lambda s: np.exp(-s), divide=True):
-        chosen = sampled[sampled > log_p if above else sampled < log_p]
-        return weight(chosen).sum() / (len(sampled) if divide else 1)
-
-    mistakes = [
-        (lambda p, s: weighed(p, s, divide=False), "Divide by the size of the sample: it is a "
-         "mean."),
-        (lambda p, s: weighed(p, s, above=False), "You count those that are less likely. They are "
+    in_words="for each sampled text that is strictly more likely: 1 / (n p), all added up",
+    tol=1e-4,
+    cases=_samples,
+    slips=[
+        (" / len(sampled)", "", "Divide by the size of the sample: it is a mean."),
+        ("sampled > log_p", "sampled < log_p", "You count those that are less likely. They are "
          "guessed later."),
-        (lambda p, s: weighed(p, s, weight=np.ones_like), "That is the share of the sample that is "
-         "likelier. Each of them stands for 1 / p texts: a rare one for many."),
-        (lambda p, s: weighed(p, s, weight=np.ones_like, divide=False), "That is how many of the "
-         "sample are likelier. Each of them stands for 1 / (n p) texts."),
-        (lambda p, s: weighed(p, s, weight=np.exp), "Weigh each by 1 / p, not by p: a rare text "
-         "stands for many others that were not drawn."),
-        (lambda p, s: weighed(p, s, divide=False) / (s > p).sum(), "Divide by the size of the "
-         "whole sample, also those that are less likely."),
-        (lambda p, s: np.exp(-s[s >= p]).sum() / len(s), "Only texts that are strictly likelier "
-         "come before it."),
-        (lambda p, s: weighed(p, s) + 1, "Asked are the guesses *before* the right one."),
-        (lambda p, s: weighed(p, np.unique(s)), "The same text may be in the sample twice. Each "
-         "counts."),
-        (lambda p, s: np.exp(-s[np.exp(s) > p]).sum() / len(s), "log_p is a logarithm already: "
-         "compare it with logarithms."),
-        (lambda p, s: math.exp(-p), "That is 1 / p. The text may still be far from the end of the "
-         "attacker's list: use the sample."),
-        (lambda p, s: weighed(p, s, weight=lambda x: 2.0**-x), "The logarithms are natural ones: "
-         "1 / p is exp(-log p)."),
-        (lambda p, s: weighed(p, s, weight=lambda x: -1 / x), "p is exp(log p)."),
-        (lambda p, s: math.log(weighed(p, s)), "That is the logarithm. Return the number of "
-         "guesses."),
-    ]
-    hint = "For each sampled text that is strictly likelier: 1 / (n p). Add them up."
-    sample = -case.rng.gamma(6, 2.5, size=60)
-    words = np.log(case.rng.dirichlet(np.ones(12)))  # twelve texts; drawn with their chances
-    repeated = case.rng.choice(words, size=200, p=np.exp(words))
-    for name, log_p, sampled in [
-        ("a text in the middle", float(np.median(sample)) - 0.01, sample),
-        ("a rare text", float(sample.min()) - 3, sample),
-        ("texts that were drawn several times", float(np.sort(words)[3]) - 1e-3, repeated),
-        ("a text that is in the sample itself", float(np.sort(sample)[20]), sample),
-        ("the likeliest of all", -0.001, sample),
-        ("a sample of one", -5.0, np.array([-3.5])),
-        ("chances as small as 1e-26", -70.0, -case.rng.uniform(20, 60, size=30)),
-    ]:
-        with case(name):
-            expect_same(guesses_before, _guesses_before, log_p, sampled, tol=1e-4,
-                        mistakes=mistakes, hint=hint)
+        ("np.exp(-more).sum()", "len(more)", "That is the share of the sample that is more likely. "
+         "Each of them stands for 1 / p texts: a rare one for many."),
+        (_GUESSES, "return len(more)", "That is how many of the sample are more likely. Each of "
+         "them stands for 1 / (n p) texts."),
+        ("np.exp(-more)", "np.exp(more)", "Weigh each by 1 / p, not by p: a rare text stands for "
+         "many others that were not drawn."),
+        ("/ len(sampled)", "/ max(len(more), 1)", "Divide by the size of the whole sample, also "
+         "those that are less likely."),
+        ("sampled > log_p", "sampled >= log_p", "Only texts that are strictly more likely come "
+         "before it."),
+        ("/ len(sampled)", "/ len(sampled) + 1", "Asked are the guesses *before* the right one."),
+        ("sampled[sampled > log_p]", "np.unique(sampled[sampled > log_p])", "The same text may be "
+         "in the sample twice. Each counts."),
+        ("sampled > log_p", "np.exp(sampled) > log_p", "log_p is a logarithm already: compare it "
+         "with logarithms."),
+        (_GUESSES, "return math.exp(-log_p)", "That is 1 / p. The text may still be far from the "
+         "end of the attacker's list: use the sample."),
+        ("np.exp(-more)", "(2.0 ** -more)", "The logarithms are natural ones: 1 / p is exp(-log "
+         "p)."),
+        ("np.exp(-more)", "(-1 / more)", "p is exp(log p)."),
+    ],
+)
+def ps6_guesses_before(log_p, sampled):
+    more = sampled[sampled > log_p]
+    return np.exp(-more).sum() / len(sampled)
 
 
 # ---- 7: new names -------------------------------------------------------------------------------
@@ -670,7 +593,7 @@ def ps6_name_generator(case, names, held_out, model, tokenizer, new_names):
             lists.append(list(given))
             bad = [name for name in lists[-1] if not (isinstance(name, str) and name.strip())
                    or "\n" in name or len(name) > 40]
-            expect(not bad, f"{what} holds {bad[:1]!r:.60}", "Strings only, none of them empty, no "
+            expect(not bad, f"{what} holds {show(bad[:1])}", "Strings only, none of them empty, no "
                    "line breaks, nothing longer than 40 characters.")
             expect(len(set(lists[-1])) >= least, f"{what} has {len(set(lists[-1]))} different "
                    f"names, and should have {least}")
