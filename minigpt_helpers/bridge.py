@@ -290,7 +290,8 @@ def import_gpt2(directory: str | os.PathLike) -> tuple[MiniGPT, CharTokenizer]:
     names = parameter_names(config["num_layers"])
     state = {ours: state[theirs].T if theirs == HEAD else state[theirs] for ours, theirs in names}
     dtype = np.result_type(*state.values())
-    model = MiniGPT(**config, rng=np.random.default_rng(0), dtype=dtype)
+    rng = np.random.default_rng(0)
+    model = MiniGPT(**config, rng=rng, dtype=dtype)  # pyright: ignore[reportArgumentType]
     model.load_state_dict({name: np.ascontiguousarray(value) for name, value in state.items()})
     return model, tokenizer
 

@@ -223,7 +223,9 @@ def test_an_interrupted_run_keeps_what_was_learnt():
         if state.step == 3:
             raise KeyboardInterrupt
 
-    history = train(model_of(), DATA, steps=9, workers=2, callbacks=[stop], return_on_interrupt=True)
+    history = train(
+        model_of(), DATA, steps=9, workers=2, callbacks=[stop], return_on_interrupt=True
+    )
     assert history.steps == [1, 2, 3]
 
 

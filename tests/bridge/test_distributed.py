@@ -28,7 +28,7 @@ SCRIPT = "tools.scale.train_distributed"
 LOOPBACK = {"MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"} | {
     "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0",
 }
-SECONDS = 120  # the most that a run may take
+SECONDS = 400  # the most that a run may take, on a very busy machine
 
 forks = multiprocessing.get_context("forkserver")
 forks.set_forkserver_preload([SCRIPT, "transformers.models.gpt2.modeling_gpt2"])
