@@ -33,7 +33,7 @@ class Tensor(Node):
     __array_ufunc__ = None  # array + tensor: numpy leaves it to Tensor.__radd__
 
     def __init__(self, data: Tensor | np.ndarray | float | Sequence):
-        self._start(float_array(data._data if isinstance(data, Tensor) else data))
+        super().__init__(float_array(data._data if isinstance(data, Tensor) else data))
 
     # Values and entries
 

@@ -11,14 +11,26 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from minigpt_helpers.autograd import Tensor, stack
 from minigpt_helpers.validation import check_ids
 
-# What is too small for its type becomes 0, as wanted, also where numpy is set to raise an error.
-_tiny_is_zero = np.errstate(under="ignore")
+
+def _tiny_is_zero(function: Callable) -> Callable:
+    """What is too small for its type becomes 0, as wanted, also where numpy is set to raise."""
+
+    @functools.wraps(function)
+    def again(*args, **options):
+        try:
+            return function(*args, **options)
+        except FloatingPointError:
+            with np.errstate(under="ignore"):
+                return function(*args, **options)
+
+    return again
 
 
 @_tiny_is_zero
@@ -195,7 +207,7 @@ def gelu(x: Tensor) -> Tensor:
     return Tensor.from_op(out.reshape(x.data.shape), (x,), backward)
 
 
-@_tiny_is_zero
+@np.errstate(under="ignore")  # not tried twice: a cache would grow twice
 def attention(qkv: Tensor, num_heads: int, causal: bool = True, cache=None) -> Tensor:
     """Scaled dot-product attention in ``num_heads`` heads (lesson 3).
 

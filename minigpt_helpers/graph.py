@@ -51,12 +51,13 @@ class Node:
         and returns a tuple, one gradient for each parent. It never changes the array it is given.
         """
         node = cls.__new__(cls)
-        node._start(np.asarray(data), *((parents, backward) if _thread.recording else ()))
+        node._data, node._grad, node._order = np.asarray(data), None, next(_creation_counter)
+        node._parents, node._backward = (parents, backward) if _thread.recording else ((), None)
         return node
 
-    def _start(self, data, parents=(), backward=None) -> None:
-        self._data, self._grad, self._shared = data, None, False
-        self._parents, self._backward, self._order = parents, backward, next(_creation_counter)
+    def __init__(self, data: np.ndarray):
+        self._data, self._grad, self._order = data, None, next(_creation_counter)
+        self._parents, self._backward = (), None
 
     def _set_data(self, data: np.ndarray | float | Sequence) -> None:
         if data is self._data:  # p.data -= ... has changed it in place

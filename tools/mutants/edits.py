@@ -57,7 +57,7 @@ EDITS: dict[str, list[tuple[str, str]]] = {
     "graph": [
         ("_thread.recording, False", "_thread.recording, True"),
         ("        _thread.recording = before", "        _thread.recording = True"),
-        ("if _thread.recording else ()", "if True else ()"),
+        ("if _thread.recording else (", "if True else ("),
         ("if data.shape != self._data.shape:", "if False:"),
         ("self._grad = self._grad.copy()", "pass"),
         ("in ((), self.shape):", "in (self.shape,):"),
