@@ -385,8 +385,14 @@ def plane(
         for (a, b), sign in zip(points, wanted, strict=True):
             mark = "o" if sign > 0 else "s"
             ax.plot(a, b, mark, color="white", markeredgecolor="black", markersize=15)
-            ax.annotate(f"{sign:+g}", (a, b), (0, 13), textcoords="offset points", ha="center",
-                        bbox={"fc": "white", "ec": "none", "pad": 1.0, "alpha": 0.85})
+            ax.annotate(
+                f"{sign:+g}",
+                (a, b),
+                (0, 13),
+                textcoords="offset points",
+                ha="center",
+                bbox={"fc": "white", "ec": "none", "pad": 1.0, "alpha": 0.85},
+            )
         ax.set(title=title, xlabel="input 1", ylabel="input 2", aspect="equal")
         fig.colorbar(ground, ax=ax, label="answer")
     return fig

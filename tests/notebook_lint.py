@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
+
 from prompt_lint import markdown_problems as rendering_problems
 from prompt_lint import prompt_problems
 

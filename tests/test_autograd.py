@@ -8,9 +8,9 @@ import weakref
 
 import numpy as np
 import pytest
-from reference import assert_slopes_agree, slope
 
 from minigpt_helpers import Tensor, no_grad, stack
+from reference import assert_slopes_agree, slope
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -584,9 +584,8 @@ def test_no_grad_ends_with_its_block_also_after_an_error():
         with no_grad():
             pass
         inner = x * 3
-    with pytest.raises(RuntimeError):
-        with no_grad():
-            raise RuntimeError
+    with pytest.raises(RuntimeError), no_grad():
+        raise RuntimeError
     (x * x + inner).backward()
     assert x.grad == 4.0
 

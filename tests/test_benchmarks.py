@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from minigpt_helpers import MiniGPT, cross_entropy_loss
 from tools.benchmarks import (
     floor,
     footprint,
@@ -29,7 +30,6 @@ from tools.benchmarks.__main__ import PARTS, main, parse
 from tools.benchmarks.report import NO_TORCH, Options, table
 from tools.benchmarks.sizes import SIZES, Size
 from tools.benchmarks.turns import Worker, compare
-from minigpt_helpers import MiniGPT, Tensor, cross_entropy_loss
 
 TINY = Size(vocab_size=5, embed_dim=4, seq_len=3, batch_size=2, num_layers=2, num_heads=2)
 
@@ -194,9 +194,8 @@ def test_a_worker_answers_with_times_and_the_result():
 
 
 def test_a_worker_that_breaks_is_told_of(capfd):
-    with pytest.raises(RuntimeError, match="ended early"):
-        with Worker("ours:Training", size={}) as worker:
-            worker.ask("step")
+    with pytest.raises(RuntimeError, match="ended early"), Worker("ours:Training", size={}) as worker:
+        worker.ask("step")
     assert "TypeError" in capfd.readouterr().err
 
 

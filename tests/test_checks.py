@@ -9,10 +9,10 @@ import pkgutil
 import re
 from pathlib import Path
 
-import answers
 import numpy as np
 import pytest
 
+import answers
 from minigpt_helpers import checks
 from minigpt_helpers.checks._base import REGISTRY
 from minigpt_helpers.checks._compare import difference, has_floats, show, size_of

@@ -17,9 +17,17 @@ from minigpt_helpers import checks
 from minigpt_helpers.checks import _base, _exercise, _student
 from minigpt_helpers.checks._ask import prediction
 from minigpt_helpers.checks._base import CheckResult, catalogue, check
+from minigpt_helpers.checks._compare import (
+    Miss,
+    as_array,
+    expect,
+    expect_close,
+    expect_equal,
+    expect_raises,
+    expect_same,
+    show,
+)
 from minigpt_helpers.checks._exercise import exercise
-from minigpt_helpers.checks._compare import expect, expect_close, expect_equal, expect_raises, expect_same
-from minigpt_helpers.checks._compare import Miss, as_array, show
 
 
 @pytest.fixture(autouse=True)
@@ -118,8 +126,8 @@ def test_of_two_mistakes_that_agree_on_one_input_the_one_that_fits_all_is_named(
 def test_the_score_is_the_share_of_the_properties():
     result = make()(lambda q, k: right(q, k) if len(q) != 4 else right(q, k) + 1)
     assert not result.passed and result.score == pytest.approx(2 / 3)
-    assert result.message.startswith((
-        "not yet: 2 of 3 properties hold.\nDoes not hold: T=4, d=2: expected"))
+    assert result.message.startswith(
+        "not yet: 2 of 3 properties hold.\nDoes not hold: T=4, d=2: expected")
     assert "All your numbers are off by 1" in result.message
 
 

@@ -959,7 +959,7 @@ def test_stubs_are_not_done_yet(name):
     class Stub(Module):
         """As in the notebook."""
 
-        ...  # your code
+        # your code
 
     class Bare:
         ...  # your code

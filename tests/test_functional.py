@@ -7,8 +7,8 @@ import weakref
 
 import numpy as np
 import pytest
-import reference as ref
 
+import reference as ref
 from minigpt_helpers import Tensor, cross_entropy_loss, no_grad, softmax
 from minigpt_helpers.functional import (
     attention,
@@ -388,7 +388,7 @@ def test_logits_that_are_none(logits, targets):
 
 
 @pytest.mark.parametrize("x, axis", [
-    (Tensor(1.0), -1), (Tensor([]), -1), ([], -1), (Tensor(np.zeros((2, 0))), 1), 
+    (Tensor(1.0), -1), (Tensor([]), -1), ([], -1), (Tensor(np.zeros((2, 0))), 1),
     (Tensor([1.0]), 1), (Tensor([1.0]), -2), (Tensor([1.0]), 5), ("text", -1),
 ])
 def test_softmax_of_nothing_or_along_no_axis(x, axis):

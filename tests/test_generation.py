@@ -5,8 +5,8 @@ import re
 
 import numpy as np
 import pytest
-import reference as ref
 
+import reference as ref
 from minigpt_helpers import MiniGPT, Module, Tensor, generate, next_token_probs, train
 from minigpt_helpers.generation import sample
 

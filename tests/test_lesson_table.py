@@ -7,13 +7,19 @@ import re
 
 import nbformat
 import pytest
+
 from deck_lint import slides_of
 from notebook_lint import NOT_YET_REWORKED
-
 from tools.launcher import cli
 from tools.launcher.project import here
 from tools.teaching.lesson_table import (
-    Count, announced, beyond_limits, by_section, count, limits, to_announce,
+    Count,
+    announced,
+    beyond_limits,
+    by_section,
+    count,
+    limits,
+    to_announce,
 )
 
 ROOT = here().root

@@ -5,8 +5,8 @@ import math
 
 import numpy as np
 import pytest
-import reference as ref
 
+import reference as ref
 from minigpt_helpers import (
     Embedding,
     FeedForward,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
+
 from prompt_lint import markdown_problems, prompt_problems
 
 ANSWER = "<details><summary>Answer</summary>\n\n**27 characters**, with the line break.\n</details>"

@@ -13,8 +13,8 @@ from packaging.version import Version
 
 from tools.launcher.environment import LOCKS
 from tools.launcher.locking import requirements
-from tools.launcher.project import here
 from tools.launcher.needed import NEEDED
+from tools.launcher.project import here
 
 ROOT = here().root
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

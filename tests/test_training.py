@@ -8,9 +8,9 @@ import weakref
 
 import numpy as np
 import pytest
-import reference as ref
 from threadpoolctl import threadpool_info
 
+import reference as ref
 from minigpt_helpers import (
     SGD,
     AdamW,

@@ -3,7 +3,7 @@
 `checks.catalogue()` lists them all. Each returns a `CheckResult(passed, score, message)`.
 """
 
-from minigpt_helpers.checks import (  # noqa: F401  (importing a module registers its checks)
+from minigpt_helpers.checks import (
     attention,
     autograd,
     block,

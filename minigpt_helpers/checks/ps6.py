@@ -42,13 +42,18 @@ def _nuclei(rng):
         yield "a top_p of 1 keeps all", logits, 1.0, 1.0
     for logits, T in [(np.array([0.0, 2, 1, 2, 2, 1]), 1.0), (np.zeros(4), 0.7)]:
         yield "tokens that are equally likely", logits, T, 0.5
-    for logits, T in [(np.array([1000.0, 999, 0]), 0.5), (np.array([1000.0, 999, 0]), 1.0),
-                      (np.array([-3.0]), 0.5)]:
+    for logits, T in [
+        (np.array([1000.0, 999, 0]), 0.5),
+        (np.array([1000.0, 999, 0]), 1.0),
+        (np.array([-3.0]), 0.5),
+    ]:
         yield "logits near 1000, one token", logits, T, 0.9
     yield "temperature 0.001", np.array([1.0, 3.0, 2.9, 2.8, 2.0]), 0.001, 0.9
 
 
-_SHARE = "That keeps a share of the tokens. Their probabilities must reach top_p, however many tokens "
+_SHARE = (
+    "That keeps a share of the tokens. Their probabilities must reach top_p, however many tokens "
+)
 _SHARE += "that takes."
 _CROSSES = "The token that crosses the line belongs to the nucleus: only with it is top_p reached."
 
@@ -63,36 +68,75 @@ _CROSSES = "The token that crosses the line belongs to the nucleus: only with it
     cases=_nuclei,
     slips=[
         ("z - z.max()", "z", "exp overflows. Subtract the largest of the divided logits first."),
-        ("z.max()", "logits.max()", "Subtract the largest of the divided logits, not of the logits "
-         "themselves."),
-        ("exps = np.exp(z - z.max())", "exps = np.exp(logits - logits.max())\n"
-         "    exps = (exps / exps.sum()) ** (1 / temperature)", "A probability to the power of 1/T "
-         "is 0 when T is small. Divide the logits instead."),
+        (
+            "z.max()",
+            "logits.max()",
+            "Subtract the largest of the divided logits, not of the logits themselves.",
+        ),
+        (
+            "exps = np.exp(z - z.max())",
+            "exps = np.exp(logits - logits.max())\n"
+            "    exps = (exps / exps.sum()) ** (1 / temperature)",
+            "A probability to the power of 1/T is 0 when T is small. Divide the logits instead.",
+        ),
         ("order[:number]", "order[: number - 1]", _CROSSES),
         ("order[:number]", "order[: max(1, number - 1)]", _CROSSES),
-        ("order[:number]", "order[: number + 1]", "One token too many: stop as soon as top_p is "
-         "reached."),
+        (
+            "order[:number]",
+            "order[: number + 1]",
+            "One token too many: stop as soon as top_p is reached.",
+        ),
         ("return new / new.sum()", "return probs", "Nothing was cut off."),
-        ("logits / temperature", "logits * temperature", "You multiply by the temperature. Divide."),
+        (
+            "logits / temperature",
+            "logits * temperature",
+            "You multiply by the temperature. Divide.",
+        ),
         ("logits / temperature", "logits", "The temperature is missing."),
-        ("return new / new.sum()", "return new", "What is left must sum to 1: divide by the sum of "
-         "what was kept."),
-        ("kept = order[:number]", "kept = probs >= top_p", "You keep each token with a probability "
-         "of at least top_p. It is their *sum*, from the most likely on, that must reach top_p."),
+        (
+            "return new / new.sum()",
+            "return new",
+            "What is left must sum to 1: divide by the sum of what was kept.",
+        ),
+        (
+            "kept = order[:number]",
+            "kept = probs >= top_p",
+            "You keep each token with a probability "
+            "of at least top_p. It is their *sum*, from the most likely on, that must reach top_p.",
+        ),
         ("order[:number]", "order[: max(1, int(top_p * len(probs)))]", _SHARE),
         ("order[:number]", "order[: int(np.ceil(top_p * len(probs)))]", _SHARE),
-        ("kept = order[:number]", "kept = probs >= top_p * probs.max()", "That is min-p: a share of "
-         "the largest probability. For top-p add up the probabilities, from the most likely on."),
-        ("return new / new.sum()", "return np.sort(new / new.sum())[::-1]", "The probabilities are "
-         "right, but sorted. Put each back to the id of its token."),
-        ("kept = order[:number]", "kept = probs >= probs[order[:number]].min()", "Of equally likely "
-         "tokens only as many are kept as are needed, the lowest ids first."),
-        ('np.argsort(-probs, kind="stable")', "np.argsort(probs)[::-1]", "Of equally likely tokens "
-         "the lowest ids come first: argsort(-probs, kind='stable')."),
-        ('np.argsort(-probs, kind="stable")', "np.arange(len(probs))", "Add up from the most likely "
-         "token on, not by id."),
-        ('np.argsort(-probs, kind="stable")', "np.argsort(probs)", "You begin with the least likely "
-         "token. Begin with the most likely."),
+        (
+            "kept = order[:number]",
+            "kept = probs >= top_p * probs.max()",
+            "That is min-p: a share of "
+            "the largest probability. For top-p add up the probabilities, from the most likely on.",
+        ),
+        (
+            "return new / new.sum()",
+            "return np.sort(new / new.sum())[::-1]",
+            "The probabilities are right, but sorted. Put each back to the id of its token.",
+        ),
+        (
+            "kept = order[:number]",
+            "kept = probs >= probs[order[:number]].min()",
+            "Of equally likely tokens only as many are kept as are needed, the lowest ids first.",
+        ),
+        (
+            'np.argsort(-probs, kind="stable")',
+            "np.argsort(probs)[::-1]",
+            "Of equally likely tokens the lowest ids come first: argsort(-probs, kind='stable').",
+        ),
+        (
+            'np.argsort(-probs, kind="stable")',
+            "np.arange(len(probs))",
+            "Add up from the most likely token on, not by id.",
+        ),
+        (
+            'np.argsort(-probs, kind="stable")',
+            "np.argsort(probs)",
+            "You begin with the least likely token. Begin with the most likely.",
+        ),
     ],
 )
 def ps6_top_p_probs(logits, temperature, top_p):
@@ -143,8 +187,10 @@ def ps6_write(case, write):
     model = _sure_model(case, V, window)
     bugs = [
         (dict(end=False), "the model reads the beginning of the text and not its end"),
-        (dict(divided=False), "the temperature multiplies, so a high one makes the favourite "
-         "stronger"),
+        (
+            dict(divided=False),
+            "the temperature multiplies, so a high one makes the favourite stronger",
+        ),
         (dict(less=1), "one token too few is kept"),
     ]
     ways = []
@@ -171,24 +217,36 @@ def ps6_write(case, write):
     def probs(length, steps, temperature, top_k):
         got, given, ids, chosen = run(length, steps, temperature, top_k)
         what = (ids, steps, temperature, top_k, chosen)
-        expect(len(given) == steps, f"choose was called {len(given)} times for {steps} new ids",
-               "Once for each new id.")
-        expect(all(row.shape == (V,) for row in given), "choose was given something else than one "
-               f"probability for each of the {V} tokens", "Probabilities of shape (V,), by id.")
+        expect(
+            len(given) == steps,
+            f"choose was called {len(given)} times for {steps} new ids",
+            "Once for each new id.",
+        )
+        expect(
+            all(row.shape == (V,) for row in given),
+            f"choose was given something else than one probability for each of the {V} tokens",
+            "Probabilities of shape (V,), by id.",
+        )
         mistakes = [(lambda how=how: _asked(model, *what, **how), text) for how, text in ways]
         mistakes += [
-            (lambda: np.tile(_asked(model, ids, 1, temperature, top_k, chosen), (steps, 1)),
-             "The new ids are not read: append each to what the model sees next."),
+            (
+                lambda: np.tile(_asked(model, ids, 1, temperature, top_k, chosen), (steps, 1)),
+                "The new ids are not read: append each to what the model sees next.",
+            ),
             (lambda: _asked(model, ids, steps, 1.0, top_k, chosen), "The temperature is missing."),
-            (lambda: _asked(model, ids, steps, 1.0, top_k, chosen) / temperature, "The temperature "
-             "divides the logits, before the softmax: probabilities sum to 1."),
+            (
+                lambda: _asked(model, ids, steps, 1.0, top_k, chosen) / temperature,
+                "The temperature divides the logits, before the softmax: probabilities sum to 1.",
+            ),
         ]
         right = _asked(model, *what)
-        expect_close(np.array(given), right, "what choose was given", tol=CLOSE,
-                     mistakes=mistakes)
+        expect_close(np.array(given), right, "what choose was given", tol=CLOSE, mistakes=mistakes)
         leak = float(np.array(given)[right == 0].max(initial=0.0))
-        expect(leak < NOTHING, f"a token that is not kept was given the probability {leak:.1e}; "
-               "expected 0", "Small is not 0: whoever draws often enough draws it, too.")
+        expect(
+            leak < NOTHING,
+            f"a token that is not kept was given the probability {leak:.1e}; expected 0",
+            "Small is not 0: whoever draws often enough draws it, too.",
+        )
 
     for name, setting in [
         ("all tokens, temperature 1", (2, 3, 1.0, V)),
@@ -206,11 +264,19 @@ def ps6_write(case, write):
     for length, steps in [(3, 4), (8, 3), (2, 0)]:
         with case(f"the list it returns: {length} ids and {steps} new ones"):
             got, _, ids, chosen = run(length, steps, 1.0, V)
-            expect_equal(got, ids + chosen, "the ids", mistakes=[
-                (chosen, "The prompt is lost: return it, followed by the new ids."),
-                (ids, "The new ids are missing."),
-                ((ids + chosen)[-window:], "The text is cropped for the model only. Return all."),
-            ])
+            expect_equal(
+                got,
+                ids + chosen,
+                "the ids",
+                mistakes=[
+                    (chosen, "The prompt is lost: return it, followed by the new ids."),
+                    (ids, "The new ids are missing."),
+                    (
+                        (ids + chosen)[-window:],
+                        "The text is cropped for the model only. Return all.",
+                    ),
+                ],
+            )
 
 
 # ---- 3: a counterexample ------------------------------------------------------------------------
@@ -228,15 +294,21 @@ def ps6_greedy_misses(case, first, following):
     first, following = as_array(first), as_array(following)
     V = len(np.atleast_1d(first))
     with case(f"the likeliest text has at least {TIMES:g} times the chance of the greedy one"):
-        expect(first.shape == (V,) and following.shape == (V, V) and 2 <= V <= 6, (
-            f"your arrays have shapes {first.shape} and {following.shape}"
-        ), "V numbers, and V rows of V numbers, with V from 2 to 6.")
+        expect(
+            first.shape == (V,) and following.shape == (V, V) and 2 <= V <= 6,
+            (f"your arrays have shapes {first.shape} and {following.shape}"),
+            "V numbers, and V rows of V numbers, with V from 2 to 6.",
+        )
         rows = np.vstack([first, following])
         expect(np.isfinite(rows).all() and (rows >= 0).all(), "a chance is negative or not finite")
-        expect(np.allclose(rows.sum(axis=1), 1, atol=1e-6), (
-            "the chances do not sum to 1: the first ones sum to "
-            f"{first.sum():.3f}, the rows to {', '.join(f'{s:.3f}' for s in rows[1:].sum(axis=1))}"
-        ), "Row a of the table holds the chances of all characters that may follow a.")
+        expect(
+            np.allclose(rows.sum(axis=1), 1, atol=1e-6),
+            (
+                "the chances do not sum to 1: the first ones sum to "
+                f"{first.sum():.3f}, the rows to {', '.join(f'{s:.3f}' for s in rows[1:].sum(axis=1))}"
+            ),
+            "Row a of the table holds the chances of all characters that may follow a.",
+        )
         chances = {
             text: first[text[0]] * following[text[0], text[1]] * following[text[1], text[2]]
             for text in itertools.product(range(V), repeat=3)
@@ -245,15 +317,22 @@ def ps6_greedy_misses(case, first, following):
         b = int(following[a].argmax())
         for row in (first, following[a], following[b]):
             largest = np.sort(row)[::-1]
-            expect(largest[0] - largest[1] > 1e-6, "on greedy's way two characters are equally "
-                   "likely", "Make one of them a little likelier.")
+            expect(
+                largest[0] - largest[1] > 1e-6,
+                "on greedy's way two characters are equally likely",
+                "Make one of them a little likelier.",
+            )
         best, greedy = max(chances.values()), chances[a, b, int(following[b].argmax())]
-        expect(best >= TIMES * greedy - 1e-12, (
-            f"the greedy text has a chance of {greedy:.4f}, the likeliest one {best:.4f}"
-        ), "Greedy's text is the likeliest of all." if best <= greedy + 1e-12 else (
-            "A step in the right direction. Where does greedy's first choice lead? Spread the "
-            "chances of what follows it more evenly."
-        ))
+        expect(
+            best >= TIMES * greedy - 1e-12,
+            (f"the greedy text has a chance of {greedy:.4f}, the likeliest one {best:.4f}"),
+            "Greedy's text is the likeliest of all."
+            if best <= greedy + 1e-12
+            else (
+                "A step in the right direction. Where does greedy's first choice lead? Spread the "
+                "chances of what follows it more evenly."
+            ),
+        )
 
 
 # ---- 4: predictions, as formulas ----------------------------------------------------------------
@@ -283,21 +362,43 @@ def _ends(rng):
     "equal",
     cases=_ends,
     slips=[
-        ("math.log((logits == logits.max()).sum())", "0.0", "Is it always 0 at the cold end? What "
-         "if two logits are both the largest?"),
-        ("np.isfinite(logits).sum()", "len(logits)", "A logit of minus infinity stays minus "
-         "infinity at every temperature."),
-        ("return [cold, hot]", "return [hot, cold]", "The two ends are swapped: first the cold "
-         "one."),
-        ("return [cold, hot]", "return [cold / math.log(2), hot / math.log(2)]", "That is in bits. "
-         "In nats it is the natural logarithm."),
-        ("return [cold, hot]", "return [math.exp(cold), math.exp(hot)]", "That is how many tokens "
-         "share the probability. The entropy is its logarithm."),
-        ("math.log((logits == logits.max()).sum())", "1.0", "One token with all of the probability: "
-         "how undecided is that?"),
+        (
+            "math.log((logits == logits.max()).sum())",
+            "0.0",
+            "Is it always 0 at the cold end? What if two logits are both the largest?",
+        ),
+        (
+            "np.isfinite(logits).sum()",
+            "len(logits)",
+            "A logit of minus infinity stays minus infinity at every temperature.",
+        ),
+        (
+            "return [cold, hot]",
+            "return [hot, cold]",
+            "The two ends are swapped: first the cold one.",
+        ),
+        (
+            "return [cold, hot]",
+            "return [cold / math.log(2), hot / math.log(2)]",
+            "That is in bits. In nats it is the natural logarithm.",
+        ),
+        (
+            "return [cold, hot]",
+            "return [math.exp(cold), math.exp(hot)]",
+            "That is how many tokens share the probability. The entropy is its logarithm.",
+        ),
+        (
+            "math.log((logits == logits.max()).sum())",
+            "1.0",
+            "One token with all of the probability: how undecided is that?",
+        ),
         ("return [cold, hot]", "return [-cold, -hot]", "An entropy is not negative."),
-        ("logits == logits.max()", "np.isclose(logits, logits.max())", "Nearly equal is not equal: "
-         "at a temperature that is low enough the larger one takes all."),
+        (
+            "logits == logits.max()",
+            "np.isclose(logits, logits.max())",
+            "Nearly equal is not equal: "
+            "at a temperature that is low enough the larger one takes all.",
+        ),
     ],
 )
 def ps6_entropy_ends(logits):
@@ -311,11 +412,15 @@ def _sizes(rng):
     short = int(draw(3, 9)), int(draw(4, 12)), 40
     slides = int(draw(4, 9)), int(draw(20, 30)), int(draw(10, 14))
     longer = slides[2] + int(draw(1, 9)), 6, slides[2]
-    for name, sizes in [("the window never fills", short), ("the window slides", slides),
-                        ("a prompt that fills the window", (slides[2], 5, slides[2])),
-                        ("a prompt longer than the window", longer),
-                        ("one new character", (4, 1, 9)), ("none", (4, 0, 9)),
-                        ("up to the last position", (3, 6, 8))]:
+    for name, sizes in [
+        ("the window never fills", short),
+        ("the window slides", slides),
+        ("a prompt that fills the window", (slides[2], 5, slides[2])),
+        ("a prompt longer than the window", longer),
+        ("one new character", (4, 1, 9)),
+        ("none", (4, 0, 9)),
+        ("up to the last position", (3, 6, 8)),
+    ]:
         for use_cache in (False, True):
             yield f"{name}, {'with' if use_cache else 'without'} the cache", *sizes, use_cache
 
@@ -333,19 +438,32 @@ _LAST = "The last new character is never sent through the model."
     "is computed?",
     cases=_sizes,
     slips=[
-        ("        total += 1 if i and prompt + i <= window else min(prompt + i, window)",
-         "        total += 1 if i else prompt", "That holds while the window is not full. What "
-         "happens to the cache when the window slides?"),
-        ("return sum(min(prompt + i, window) for", "return sum(prompt + i for", "The model never "
-         "reads more than `window` positions at once."),
+        (
+            "        total += 1 if i and prompt + i <= window else min(prompt + i, window)",
+            "        total += 1 if i else prompt",
+            "That holds while the window is not full. What "
+            "happens to the cache when the window slides?",
+        ),
+        (
+            "return sum(min(prompt + i, window) for",
+            "return sum(prompt + i for",
+            "The model never reads more than `window` positions at once.",
+        ),
         ("return total", "return prompt + new", _LAST),
         ("return total", "return new", "The prompt has to go through the model, too, once."),
         (_PLAIN, "return new * window", "At first the text is shorter than the window."),
-        ("if not use_cache", "if True", "The cache changes nothing here: with it only the newest "
-         "position is computed, while the window is not full."),
+        (
+            "if not use_cache",
+            "if True",
+            "The cache changes nothing here: with it only the newest "
+            "position is computed, while the window is not full.",
+        ),
         ("if not use_cache", "if use_cache", "The two cases are swapped."),
-        (_PLAIN, "return sum(min(prompt + 1 + i, window) for i in range(new))", "The first new "
-         "character is drawn after the prompt alone has been read."),
+        (
+            _PLAIN,
+            "return sum(min(prompt + 1 + i, window) for i in range(new))",
+            "The first new character is drawn after the prompt alone has been read.",
+        ),
         (_PLAIN, "return sum(min(prompt + i, window) for i in range(new + 1))", _LAST),
     ],
 )
@@ -394,8 +512,11 @@ def ps6_line_loss(case, line_loss):
 
     def without_start(line):
         ids = tokenizer.encode(line)
-        return float(np.mean([-math.log(rows(ids[max(0, i - T) : i])[-1][ids[i]])
-                              for i in range(1, len(ids))]))
+        return float(
+            np.mean(
+                [-math.log(rows(ids[max(0, i - T) : i])[-1][ids[i]]) for i in range(1, len(ids))]
+            )
+        )
 
     def with_end(line):
         return _line_loss(model, tokenizer, line + "\n")
@@ -416,8 +537,9 @@ def ps6_line_loss(case, line_loss):
 
     def beginning(line):
         ids = tokenizer.encode("\n" + line)
-        return float(np.mean([-math.log(rows(ids[: min(i, T)])[-1][ids[i]])
-                              for i in range(1, len(ids))]))
+        return float(
+            np.mean([-math.log(rows(ids[: min(i, T)])[-1][ids[i]]) for i in range(1, len(ids))])
+        )
 
     def unshifted(line):
         ids = tokenizer.encode(line)
@@ -427,39 +549,66 @@ def ps6_line_loss(case, line_loss):
         return -math.log(np.mean(np.exp(-np.array(_surprises(model, tokenizer, line)))))
 
     mistakes = [
-        (lambda line: sum(_surprises(model, tokenizer, line)), "That is the sum. A long line would "
-         "always look odd: take the mean."),
-        (lambda line: _line_loss(model, tokenizer, line) / math.log(2), "That is in bits. Nats use "
-         "the natural logarithm."),
-        (lambda line: -_line_loss(model, tokenizer, line), "The minus is missing: surprises are "
-         "positive."),
-        (lambda line: math.exp(_line_loss(model, tokenizer, line)), "That is the perplexity. "
-         "Return the loss itself."),
-        (lambda line: max(_surprises(model, tokenizer, line)), "That is the largest surprise. Take "
-         "the mean."),
-        (lambda line: _surprises(model, tokenizer, line), "These are the surprises of the single "
-         "characters. Take their mean."),
-        (without_start, "The first character counts, too. Put a line break before the line, so "
-         "that the model has something to foresee it from."),
+        (
+            lambda line: sum(_surprises(model, tokenizer, line)),
+            "That is the sum. A long line would always look odd: take the mean.",
+        ),
+        (
+            lambda line: _line_loss(model, tokenizer, line) / math.log(2),
+            "That is in bits. Nats use the natural logarithm.",
+        ),
+        (
+            lambda line: -_line_loss(model, tokenizer, line),
+            "The minus is missing: surprises are positive.",
+        ),
+        (
+            lambda line: math.exp(_line_loss(model, tokenizer, line)),
+            "That is the perplexity. Return the loss itself.",
+        ),
+        (
+            lambda line: max(_surprises(model, tokenizer, line)),
+            "That is the largest surprise. Take the mean.",
+        ),
+        (
+            lambda line: _surprises(model, tokenizer, line),
+            "These are the surprises of the single characters. Take their mean.",
+        ),
+        (
+            without_start,
+            "The first character counts, too. Put a line break before the line, so "
+            "that the model has something to foresee it from.",
+        ),
         (with_end, "You counted a line break at the end. Only the characters of the line count."),
-        (lambda line: sum(_surprises(model, tokenizer, line)) / (len(line) + 1), "The line break "
-         "in front is read, not foreseen. Divide by the number of characters of the line."),
+        (
+            lambda line: sum(_surprises(model, tokenizer, line)) / (len(line) + 1),
+            "The line break "
+            "in front is read, not foreseen. Divide by the number of characters of the line.",
+        ),
         (cropped, "The end of a long line is missing."),
         (last_window, "The beginning of a long line is missing."),
-        (in_blocks, "You cut the line into blocks. Each character is to be foreseen from the last "
-         "max_seq_len characters before it, so the window slides by one."),
-        (beginning, "For a long line the model reads its beginning again and again. It should read "
-         "what is just before the character."),
+        (
+            in_blocks,
+            "You cut the line into blocks. Each character is to be foreseen from the last "
+            "max_seq_len characters before it, so the window slides by one.",
+        ),
+        (
+            beginning,
+            "For a long line the model reads its beginning again and again. It should read "
+            "what is just before the character.",
+        ),
         (unshifted, "Row t says what comes after character t."),
         (mean_chance, "First the logarithm of each chance, then the mean."),
     ]
     for length in (9, 4, 14, 1, T, T + 1):
         line = _some_line(case, tokenizer, length)
         with case(f"a line of {length}, max_seq_len {T}"):
-            expect_close(line_loss(model, tokenizer, line), _line_loss(model, tokenizer, line),
-                         "the loss", tol=CLOSE, mistakes=[
-                             (lambda wrong=wrong: wrong(line), text) for wrong, text in mistakes
-                         ])
+            expect_close(
+                line_loss(model, tokenizer, line),
+                _line_loss(model, tokenizer, line),
+                "the loss",
+                tol=CLOSE,
+                mistakes=[(lambda wrong=wrong: wrong(line), text) for wrong, text in mistakes],
+            )
 
 
 @check(
@@ -491,18 +640,32 @@ def ps6_odd_one_out(case, odd_one_out):
         lines, losses, totals, odd = lines_and_losses(lengths)
         with case(f"{len(lines)} lines of {', '.join(map(str, lengths))} characters"):
             got = odd_one_out(model, tokenizer, lines)
-            expect(not isinstance(got, float) or got.is_integer(), f"it returned {show(got)}",
-                   "Is that its loss? Return the number of the line.")
-            expect_equal(got, odd, "the number of the line", mistakes=[
-                (int(np.argmax(totals)), "You took the sums: a long line has a large one. Compare "
-                 "the means."),
-                (int(np.argmin(losses)), "That is the line with the lowest loss. The odd one has "
-                 "the highest."),
-                (int(np.argmin(totals)), "That is the line with the lowest sum. The odd one has "
-                 "the highest mean."),
-                (odd + 1, "Lines are counted from 0."),
-                (lines[odd], "That is the line itself. Return its number."),
-            ])
+            expect(
+                not isinstance(got, float) or got.is_integer(),
+                f"it returned {show(got)}",
+                "Is that its loss? Return the number of the line.",
+            )
+            expect_equal(
+                got,
+                odd,
+                "the number of the line",
+                mistakes=[
+                    (
+                        int(np.argmax(totals)),
+                        "You took the sums: a long line has a large one. Compare the means.",
+                    ),
+                    (
+                        int(np.argmin(losses)),
+                        "That is the line with the lowest loss. The odd one has the highest.",
+                    ),
+                    (
+                        int(np.argmin(totals)),
+                        "That is the line with the lowest sum. The odd one has the highest mean.",
+                    ),
+                    (odd + 1, "Lines are counted from 0."),
+                    (lines[odd], "That is the line itself. Return its number."),
+                ],
+            )
 
 
 # ---- 6: how many guesses ------------------------------------------------------------------------
@@ -534,27 +697,61 @@ _GUESSES = "return np.exp(-more).sum() / len(sampled)"
     cases=_samples,
     slips=[
         (" / len(sampled)", "", "Divide by the size of the sample: it is a mean."),
-        ("sampled > log_p", "sampled < log_p", "You count those that are less likely. They are "
-         "guessed later."),
-        ("np.exp(-more).sum()", "len(more)", "That is the share of the sample that is more likely. "
-         "Each of them stands for 1 / p texts: a rare one for many."),
-        (_GUESSES, "return len(more)", "That is how many of the sample are more likely. Each of "
-         "them stands for 1 / (n p) texts."),
-        ("np.exp(-more)", "np.exp(more)", "Weigh each by 1 / p, not by p: a rare text stands for "
-         "many others that were not drawn."),
-        ("/ len(sampled)", "/ max(len(more), 1)", "Divide by the size of the whole sample, also "
-         "those that are less likely."),
-        ("sampled > log_p", "sampled >= log_p", "Only texts that are strictly more likely come "
-         "before it."),
+        (
+            "sampled > log_p",
+            "sampled < log_p",
+            "You count those that are less likely. They are guessed later.",
+        ),
+        (
+            "np.exp(-more).sum()",
+            "len(more)",
+            "That is the share of the sample that is more likely. "
+            "Each of them stands for 1 / p texts: a rare one for many.",
+        ),
+        (
+            _GUESSES,
+            "return len(more)",
+            "That is how many of the sample are more likely. Each of "
+            "them stands for 1 / (n p) texts.",
+        ),
+        (
+            "np.exp(-more)",
+            "np.exp(more)",
+            "Weigh each by 1 / p, not by p: a rare text stands for "
+            "many others that were not drawn.",
+        ),
+        (
+            "/ len(sampled)",
+            "/ max(len(more), 1)",
+            "Divide by the size of the whole sample, also those that are less likely.",
+        ),
+        (
+            "sampled > log_p",
+            "sampled >= log_p",
+            "Only texts that are strictly more likely come before it.",
+        ),
         ("/ len(sampled)", "/ len(sampled) + 1", "Asked are the guesses *before* the right one."),
-        ("sampled[sampled > log_p]", "np.unique(sampled[sampled > log_p])", "The same text may be "
-         "in the sample twice. Each counts."),
-        ("sampled > log_p", "np.exp(sampled) > log_p", "log_p is a logarithm already: compare it "
-         "with logarithms."),
-        (_GUESSES, "return math.exp(-log_p)", "That is 1 / p. The text may still be far from the "
-         "end of the attacker's list: use the sample."),
-        ("np.exp(-more)", "(2.0 ** -more)", "The logarithms are natural ones: 1 / p is exp(-log "
-         "p)."),
+        (
+            "sampled[sampled > log_p]",
+            "np.unique(sampled[sampled > log_p])",
+            "The same text may be in the sample twice. Each counts.",
+        ),
+        (
+            "sampled > log_p",
+            "np.exp(sampled) > log_p",
+            "log_p is a logarithm already: compare it with logarithms.",
+        ),
+        (
+            _GUESSES,
+            "return math.exp(-log_p)",
+            "That is 1 / p. The text may still be far from the "
+            "end of the attacker's list: use the sample.",
+        ),
+        (
+            "np.exp(-more)",
+            "(2.0 ** -more)",
+            "The logarithms are natural ones: 1 / p is exp(-log p).",
+        ),
         ("np.exp(-more)", "(-1 / more)", "p is exp(log p)."),
     ],
 )
@@ -586,33 +783,57 @@ def _letter_loss(known: str, text: str) -> float:
 def ps6_name_generator(case, names, held_out, model, tokenizer, new_names):
     lists = []
     with case(f"at least {KNOWN} names, {HELD_OUT} held out and {NEW} new ones"):
-        for what, given, least in [("names", names, KNOWN), ("held_out", held_out, HELD_OUT),
-                                   ("new_names", new_names, NEW)]:
-            expect(not isinstance(given, str), f"{what} is one string, not a list",
-                   "Cut it into names: text.split().")
+        for what, given, least in [
+            ("names", names, KNOWN),
+            ("held_out", held_out, HELD_OUT),
+            ("new_names", new_names, NEW),
+        ]:
+            expect(
+                not isinstance(given, str),
+                f"{what} is one string, not a list",
+                "Cut it into names: text.split().",
+            )
             lists.append(list(given))
-            bad = [name for name in lists[-1] if not (isinstance(name, str) and name.strip())
-                   or "\n" in name or len(name) > 40]
-            expect(not bad, f"{what} holds {show(bad[:1])}", "Strings only, none of them empty, no "
-                   "line breaks, nothing longer than 40 characters.")
-            expect(len(set(lists[-1])) >= least, f"{what} has {len(set(lists[-1]))} different "
-                   f"names, and should have {least}")
+            bad = [
+                name
+                for name in lists[-1]
+                if not (isinstance(name, str) and name.strip()) or "\n" in name or len(name) > 40
+            ]
+            expect(
+                not bad,
+                f"{what} holds {show(bad[:1])}",
+                "Strings only, none of them empty, no "
+                "line breaks, nothing longer than 40 characters.",
+            )
+            expect(
+                len(set(lists[-1])) >= least,
+                f"{what} has {len(set(lists[-1]))} different names, and should have {least}",
+            )
     if case.missed:
         return
     names, held_out, new_names = lists
     with case("the held-out names and the new ones are in no other list, and each new one once"):
         both = sorted(set(names) & set(held_out))
-        expect(not both, f"{len(both)} names are trained on and held out, for instance {both[:1]}",
-               "A name that was trained on measures nothing: it must not be in both lists.")
+        expect(
+            not both,
+            f"{len(both)} names are trained on and held out, for instance {both[:1]}",
+            "A name that was trained on measures nothing: it must not be in both lists.",
+        )
         old = sorted(set(new_names) & (set(names) | set(held_out)))
-        expect(not old, f"{len(old)} of new_names are not new, for instance {old[:1]}",
-               "The model may write a name that it knows. Drop those.")
+        expect(
+            not old,
+            f"{len(old)} of new_names are not new, for instance {old[:1]}",
+            "The model may write a name that it knows. Drop those.",
+        )
         twice = sorted({name for name in new_names if new_names.count(name) > 1})
         expect(not twice, f"{twice[:1]} is there twice", "Keep each new name once.")
     with case("the new names have no characters that are not in the vocabulary"):
         alien = sorted(set("".join(new_names)) - set(tokenizer.chars))
-        expect(not alien, f"the tokenizer does not know {alien[:3]}", "The model cannot have "
-               "written them.")
+        expect(
+            not alien,
+            f"the tokenizer does not know {alien[:3]}",
+            "The model cannot have written them.",
+        )
 
     def loss(texts):
         ids = tokenizer.encode("\n" + "\n".join(texts) + "\n")
@@ -622,14 +843,23 @@ def ps6_name_generator(case, names, held_out, model, tokenizer, new_names):
     chance = _letter_loss(*joined)
     with case("on the held-out names the model is better than the letters alone"):
         got = loss(held_out)
-        expect(got < chance, f"its loss is {got:.2f} nats per character, and knowing only how "
-               f"often each letter is gives {chance:.2f}", (
-                   "It has hardly been trained." if loss(names) > chance else
-                   "On the names that it was trained on it is far better: it has learnt them by "
-                   "heart. Fewer steps, a smaller model, or more names."
-               ))
+        expect(
+            got < chance,
+            f"its loss is {got:.2f} nats per character, and knowing only how "
+            f"often each letter is gives {chance:.2f}",
+            (
+                "It has hardly been trained."
+                if loss(names) > chance
+                else "On the names that it was trained on it is far better: it has learnt them by "
+                "heart. Fewer steps, a smaller model, or more names."
+            ),
+        )
     with case("the new names look likely to the model"):
         got = loss(new_names)
-        expect(got < chance, f"their loss is {got:.2f} nats per character; the letters alone give "
-               f"{chance:.2f} on real names", "Did the model write them? Between two line breaks, "
-               "at a temperature that is not too high?")
+        expect(
+            got < chance,
+            f"their loss is {got:.2f} nats per character; the letters alone give "
+            f"{chance:.2f} on real names",
+            "Did the model write them? Between two line breaks, "
+            "at a temperature that is not too high?",
+        )

@@ -20,10 +20,7 @@ from minigpt_helpers.checks._adapters import (
     clear,
     first_that_fits,
     forms,
-    is_value,
     left_out,
-    leaves,
-    nested,
     read,
     require_own,
     value_classes,
@@ -31,9 +28,8 @@ from minigpt_helpers.checks._adapters import (
     weighted_sum,
 )
 from minigpt_helpers.checks._base import check
-from minigpt_helpers.checks._compare import expect, expect_close, expect_equal
+from minigpt_helpers.checks._compare import Miss, NotDone, expect, expect_close, expect_equal
 from minigpt_helpers.checks._reference import log_softmax
-from minigpt_helpers.checks._compare import Miss, NotDone
 
 _ID_FORMS = [list, np.array, tuple]
 _BATCH = "inputs with a batch axis; bad inputs; speed"
@@ -77,7 +73,7 @@ def _no_overflow(call: Callable[[], np.ndarray], what: str) -> np.ndarray:
 
 
 def _said(error: Exception) -> str:
-    return f"your code raised {type(error).__name__}: {str(error):.70}".splitlines()[0]
+    return f"your code raised {type(error).__name__}: {error!s:.70}".splitlines()[0]
 
 
 def _ids_like(ids: list[int]) -> np.ndarray:
@@ -99,7 +95,7 @@ def _slopes(case, name: str, part: Part, array: np.ndarray, ids: bool = False) -
     weights = case.rng.normal(size=read(out).shape)
     try:
         loss = weighted_sum(out, weights)
-    except Exception:  # noqa: BLE001 - an own class that knows few operations
+    except Exception:
         return
     if not hasattr(loss, "backward"):
         return  # arrays or numbers without gradients: the forward pass is all there is
@@ -478,7 +474,7 @@ def ps7_cross_entropy_loss(case, cross_entropy_loss):
 
     try:
         way = first_that_fits(ways, call, fits)
-    except (Exception, NotDone):  # noqa: BLE001 - it comes again, and is told, in the first case
+    except (Exception, NotDone):
         way = ways[0]
 
     def value(z, y):
@@ -525,7 +521,7 @@ def _loss_slopes(case, loss_of: Callable, way: Callable, ways: list[Callable]) -
         given = way(z)
         wants_gradient(Leaf(given))
         loss = loss_of(given, y)
-    except Exception:  # noqa: BLE001 - told before
+    except Exception:
         return
     logits = Leaf(given)
     if not any(hasattr(value, "backward") for value in logits.values()):
@@ -534,7 +530,7 @@ def _loss_slopes(case, loss_of: Callable, way: Callable, ways: list[Callable]) -
         try:
             loss_of(np.array(z), y)
             return  # written for arrays without gradients
-        except Exception:  # noqa: BLE001
+        except Exception:
             pass
     with case("gradients: softmax minus one-hot"):
         expect(hasattr(loss, "backward"), "the loss is a plain number, it has no backward()", (
@@ -968,14 +964,14 @@ def ps7_generate(case, generate):
 
     try:
         form = first_that_fits(ways, tried, lambda got: got.tolist() == probe)
-    except (Exception, NotDone):  # noqa: BLE001 - perhaps only temperature 0 is the trouble
+    except (Exception, NotDone):
         try:
             form = first_that_fits(
                 ways,
                 lambda way: _generate(generate, _Fake(table, 9, way), [1, 2], 3, strict=False),
                 lambda got: got.tolist()[:2] == [1, 2],
             )
-        except (Exception, NotDone):  # noqa: BLE001 - it comes again, and is told, below
+        except (Exception, NotDone):
             form = ways[0]
 
     def model(size=9, table=table):

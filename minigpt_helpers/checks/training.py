@@ -15,7 +15,7 @@ from minigpt_helpers.corpora import load_corpus
 from minigpt_helpers.functional import cross_entropy_loss
 from minigpt_helpers.nn import MiniGPT
 from minigpt_helpers.optim import SGD
-from minigpt_helpers.text import CharTokenizer, get_batch, train_val_split
+from minigpt_helpers.text import CharTokenizer, train_val_split
 from minigpt_helpers.training import DivergenceError, train
 
 

@@ -4,7 +4,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from minigpt_helpers import Tensor, load_pretrained, next_token_probs, no_grad, softmax
+from minigpt_helpers import Tensor, next_token_probs, no_grad, softmax
 
 LOGITS = np.random.default_rng(0).normal(size=32) * 2
 

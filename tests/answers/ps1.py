@@ -108,7 +108,7 @@ def language_own_alphabet(text, samples):
     """Skips what a sample does not know, and pays a fixed price for it."""
     def loss(sample):
         known = sorted(set(sample))
-        table = {a: {b: 1 for b in known} for a in known}
+        table = {a: dict.fromkeys(known, 1) for a in known}
         for a, b in zip(sample, sample[1:]):
             table[a][b] += 1
         total = 0

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import graphlib
-import math
 
 import numpy as np
 
 from minigpt_helpers import Tensor, cross_entropy_loss
-
-
 
 # ---- right solutions: paper, maximum, measured gradients ----
 

@@ -162,7 +162,7 @@ PARTS = {
 }
 
 
-BY_NAME = {"quick", "lint", "types"}
+BY_NAME = {"quick"}
 
 
 def pytest(
