@@ -35,7 +35,7 @@ from minigpt_helpers.training import DivergenceError, History, evaluate, train
 
 __version__ = "1.0.0"
 
-__all__ = [  # noqa: PLE0604
+__all__ = [
     *"""
     SGD AdamW CharTokenizer DivergenceError Embedding FeedForward History LayerNorm Linear
     MiniGPT Module SelfAttention Tensor TransformerBlock bigram_loss bigram_probs clip_grad_norm
