@@ -596,7 +596,8 @@ def gpt_diagram(config: Mapping[str, int], *, counts: bool = True) -> Figure:
 def attention_grid(weights: np.ndarray, tokens: Sequence[str], *, title: str = "") -> Figure:
     """All heads of a model at once: `weights` `(num_layers, num_heads, T, T)`, one row a layer.
 
-    `tokens` are the `T` characters, written at the outer axes; layers and heads count from 0. Another shape is a `ValueError`.
+    `tokens` are the `T` characters, written at the outer axes; layers and heads count from 0.
+    Another shape is a `ValueError`.
     """
     weights = np.asarray(weights, dtype=float)
     if weights.ndim != 4 or weights.shape[2:] != (len(tokens), len(tokens)):
