@@ -398,6 +398,101 @@ def plane(
     return fig
 
 
+def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], **look) -> None:
+    look = {"arrowstyle": "-|>", "color": "#333333", "linewidth": 1.4} | look
+    ax.annotate("", end, start, arrowprops=look)
+
+
+def query_key_value(text: str, position: int) -> Figure:
+    """What attention does for one position: its query meets the keys of all up to it, the weights
+    add up their values. Later characters are hatched: the mask hides them."""
+    if not 0 <= position < len(text):
+        raise ValueError(f"position must be from 0 to {len(text) - 1}, got {position}")
+    chars, left, step = [visible(char) for char in text], 2.6, 1.2
+    rows = {"query": 0.3, "keys": 1.5, "weights": 2.5, "values": 3.5, "new vector": 4.7}
+    words = [f"query of {chars[position]}", "keys", "weights:\nsoftmax of q · k", "values",
+             f"new vector of {chars[position]}"]
+    fig, ax = _canvas(left + step * len(text) + 0.3, 6.1, "One position looks back")
+    with style():
+        for word, y in zip(words, rows.values()):
+            ax.text(0.1, y + 0.25, word, va="center")
+
+        def box(row: str, i: int, label: str, ground: str) -> None:
+            hidden = i > position
+            look = {"fc": "white", "ec": "#888888", "hatch": "///", "linestyle": ":"}
+            look = look if hidden else {"fc": ground, "ec": "#333333"}
+            ax.add_patch(Rectangle((left + step * i, rows[row]), 0.8, 0.5, **look))
+            ink = {"color": GREY, "backgroundcolor": "white"} if hidden else {}
+            ax.text(left + step * i + 0.4, rows[row] + 0.25, label, ha="center", va="center", **ink)
+
+        def middle(i: int) -> float:
+            return left + step * i + 0.4
+
+        box("query", position, f"q {chars[position]}", PALE[1])
+        box("new vector", position, "sum", PALE[1])
+        for i, char in enumerate(chars):
+            box("keys", i, f"k {char}", PALE[0])
+            box("weights", i, f"w {char}", PALE[4])
+            box("values", i, f"v {char}", PALE[2])
+            if i <= position:
+                _arrow(ax, (middle(position), 0.82), (middle(i), 1.48))
+                _arrow(ax, (middle(i), 2.02), (middle(i), 2.48))
+                _arrow(ax, (middle(i), 3.02), (middle(i), 3.48))
+                _arrow(ax, (middle(i), 4.02), (middle(position), 4.68))
+    return fig
+
+
+def split_heads(T: int, D: int, H: int) -> Figure:
+    """How one array `(T, D)` becomes H arrays `(T, d)`, d = D / H: each head has its colour."""
+    if min(T, D, H) < 1 or D % H:
+        raise ValueError(f"H must divide D, and all must be at least 1: got T={T}, D={D}, H={H}")
+    d, cell = D // H, 0.45
+    wide = D * cell
+    high = H * (T * cell + 0.35)
+    fig, ax = _canvas(3.4 + 2 * wide + (H - 1) * 0.2 + d * cell + 1.2, high + 1.3, "Split into heads")
+    with style():
+        x, y = 0.2, (high - T * cell) / 2
+        whole = f"({T}, {D})\n(T, D)"
+        _grid(ax, x, y, (T, D), cell, lambda row, column: {"fc": PALE[column // d % len(PALE)]})
+        ax.text(x + wide / 2, y + T * cell + 0.15, whole, ha="center", va="top")
+        _arrow(ax, (x + wide + 0.15, high / 2), (x + wide + 1.35, high / 2))
+        ax.text(x + wide + 0.75, high / 2 - 0.15, "reshape", ha="center")
+        x += wide + 1.5
+        for head in range(H):
+            look = {"fc": PALE[head % len(PALE)]}
+            _grid(ax, x + head * (d * cell + 0.2), y, (T, d), cell, lambda *_, look=look: look)
+        between = wide + (H - 1) * 0.2
+        ax.text(x + between / 2, y + T * cell + 0.15, f"({T}, {H}, {d})\n(T, H, d)", ha="center", va="top")
+        _arrow(ax, (x + between + 0.15, high / 2), (x + between + 1.35, high / 2))
+        ax.text(x + between + 0.75, high / 2 - 0.15, "transpose", ha="center")
+        x += between + 1.5
+        for head in range(H):
+            look, top = {"fc": PALE[head % len(PALE)]}, head * (T * cell + 0.35)
+            _grid(ax, x, top, (T, d), cell, lambda *_, look=look: look)
+            ax.text(x + d * cell + 0.1, top + T * cell / 2, f"head {head}", va="center")
+        ax.text(x + d * cell / 2, high - 0.2, f"({H}, {T}, {d})\n(H, T, d)", ha="center", va="top")
+    return fig
+
+
+def token_and_position(text: str) -> Figure:
+    """Where a model knows positions from: the vector of the character plus that of the position."""
+    chars, left, step = [visible(char) for char in text], 2.9, 0.95
+    fig, ax = _canvas(left + step * len(text) + 0.2, 3.6, "What a position is made of")
+    kinds = sorted(set(chars))
+    rows = [("vector of the character", 0.2, lambda i: (chars[i], PALE[kinds.index(chars[i]) % 6])),
+            ("+ vector of the position", 1.1, lambda i: (str(i), "white")),
+            ("= x, what is read", 2.0, lambda i: (f"{chars[i]}, {i}", PALE[kinds.index(chars[i]) % 6]))]
+    with style():
+        for word, y, label in rows:
+            ax.text(0.05, y + 0.28, word, va="center")
+            for i in range(len(chars)):
+                inside, ground = label(i)
+                ax.add_patch(Rectangle((left + step * i, y), 0.8, 0.55, fc=ground, ec="#333333"))
+                ax.text(left + step * i + 0.4, y + 0.28, inside, ha="center", va="center")
+        ax.text(left, 2.85, "Equal characters at different positions are now different.", va="center")
+    return fig
+
+
 # ---- bars and curves ----------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
+from matplotlib.patches import Rectangle
 
 from minigpt_helpers import MiniGPT, plots
 from minigpt_helpers._drawn import drawn
@@ -356,6 +357,19 @@ def test_broadcasting_hatches_what_numpy_repeats():
         plots.broadcasting((2, 2, 2), (2,), title="Sum")
 
 
+def test_drawings_of_attention_name_each_box():
+    def words(fig):
+        return [text.get_text() for text in fig.axes[0].texts]
+
+    fig = plots.query_key_value("cats", 2)
+    assert {"q t", "k c", "w a", "v t", "sum"} <= set(words(fig))
+    assert sum(bool(box.get_hatch()) for box in fig.axes[0].patches) == 3  # key, weight, value of s
+    fig = plots.split_heads(3, 4, 2)
+    assert len([box for box in fig.axes[0].patches if isinstance(box, Rectangle)]) == 3 * 12
+    assert {"head 0", "head 1", "(2, 3, 2)\n(H, T, d)"} <= set(words(fig))
+    assert {"a, 1", "a, 5", "␣, 3"} <= set(words(plots.token_and_position("cat sat")))
+
+
 def test_a_plane_marks_the_signs_and_where_they_change():
     fig = plots.plane(lambda x, y: x - y, [[1, 0], [0, 1]], [1, -1], title="Signs")
     assert [text.get_text() for text in fig.axes[0].texts] == ["+1", "-1"]
@@ -461,6 +475,8 @@ def test_smooth_is_the_mean_of_the_last_values():
         (lambda: plots.bars("ab", [1, 2], second=[1], **NAMES), "second has 1.*labels has 2"),
         (lambda: plots.curves({"a": ([1], [1, 2])}, **NAMES), r"'a'.*\(1,\).*\(2,\)"),
         (lambda: plots.smooth([1.0], 0), "at least 1, got 0"),
+        (lambda: plots.query_key_value("cats", 4), "from 0 to 3, got 4"),
+        (lambda: plots.split_heads(3, 5, 2), "D=5, H=2"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_both_sizes(call, words):
