@@ -170,7 +170,7 @@ def test_torchrun_starts_it(given, tmp_path):
     script = here().root / "tools" / "scale" / "train_distributed.py"
     done = subprocess.run(
         [*launch, script, *map(str, words)],
-        env=os.environ | LOOPBACK,
+        env=os.environ | LOOPBACK | {"TMPDIR": str(tmp_path)},
         timeout=SECONDS,
         capture_output=True,
         text=True,
