@@ -57,7 +57,8 @@ class Node:
 
     def __init__(self, data: np.ndarray):
         self._data, self._grad, self._order = data, None, next(_creation_counter)
-        self._parents, self._backward = (), None
+        self._parents: tuple[Node, ...] = ()
+        self._backward: Callable | None = None
 
     def _set_data(self, data: np.ndarray | float | Sequence) -> None:
         if data is self._data:  # p.data -= ... has changed it in place

@@ -192,7 +192,7 @@ def test_a_loss_is_printed_and_compared_like_a_number():
     assert f"{Tensor([[2.5]]):.1f}" == "2.5"
     assert int(loss) == 2 and round(loss, 1) == 2.3 and round(loss) == 2
     assert loss < 3 and loss <= 3.0 and loss > Tensor(1.0) and loss >= 2
-    assert not loss < 2 and not loss > 2.345678
+    assert not loss < 2 and not loss > 2.345678 and loss <= 2.345678 and loss >= 2.345678
     assert max([Tensor(1.0), loss, Tensor(0.0)]) is loss
     np.testing.assert_array_equal(Tensor([1.0, 3.0]) > 2, [False, True])
     np.testing.assert_array_equal(2 > Tensor([1.0, 3.0]), [True, False])
