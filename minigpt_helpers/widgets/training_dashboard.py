@@ -90,7 +90,9 @@ class TrainingDashboard(TeachingWidget):
     ``run()``, ``start()`` or its button trains ``model`` for ``steps`` steps, with the optimizer
     and the ``train_options`` of ``train`` (``lr``, ``batch_size``, ``rng``, ``callbacks``, ...).
     Stopped or interrupted in whatever way, the model keeps what it has learnt, and the next run
-    goes on from there. An interrupt also stops Run All, as with ``train``. ``history`` holds all steps so far, ``samples`` pairs of step and text:
+    goes on from there. An interrupt also stops Run All, as with ``train``.
+
+    ``history`` holds all steps so far, ``samples`` pairs of step and text:
     with a ``tokenizer`` one is written before the first step, every ``sample_every`` steps and
     after the last, always from the same ``prompt`` and the same seed. ``references`` are
     horizontal lines, ``{"bigram": 2.2}``; without any there is the uniform guess, ``ln V``.
