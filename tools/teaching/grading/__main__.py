@@ -14,8 +14,8 @@ import tempfile
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import datetime
 from pathlib import Path
 
@@ -120,17 +120,13 @@ def main(words: list[str]) -> int:
             Naming(names),
         )
     found = [one for one in found if one.set_name in chosen or not one.set_name]
-    sandbox = Sandbox(options)
+    for name in passed_over:
+        print(f"passed over: {name}")
+    grading = Grading(options, sets)
     try:
-        if sandbox.jail is None and options.sandbox == "require":
-            return refuse("This system cannot hide files and network from a notebook (--sandbox).")
-        print(f"Each notebook runs with: {FULL if sandbox.jail else PART}.", flush=True)
-        for name in passed_over:
-            print(f"passed over: {name}")
-        grading = Grading(options, sets, sandbox)
         rows = grading.grade_all([one for one in found if one.set_name])
-    finally:
-        sandbox.stop()
+    except NoSandbox as error:
+        return refuse(str(error))
     rows += absent(names, found, sets, options.set and chosen)
     ids = {student.name: student.id for student in names}
     for row in rows:
@@ -280,11 +276,15 @@ class Marks:
 # Grading
 
 
+class NoSandbox(Exception):
+    """A sandbox was required, and the system has none."""
+
+
 class Grading:
     """Runs, scores and writes down the submissions of a class."""
 
-    def __init__(self, options: argparse.Namespace, sets: dict[str, ProblemSet], sandbox: Sandbox):
-        self.options, self.sets, self.sandbox = options, sets, sandbox
+    def __init__(self, options: argparse.Namespace, sets: dict[str, ProblemSet]):
+        self.options, self.sets = options, sets
         self.notebooks: dict[tuple[str, str], nbformat.NotebookNode] = {}
         self.project = project_hash()
         self.used: set[str] = set()
@@ -298,28 +298,22 @@ class Grading:
             rows.append(self.row_of(submission, result))
             progress(rows[-1], len(rows), len(found), time.monotonic() - started)
 
-        with ThreadPoolExecutor(self.options.jobs) as pool:
-            running: dict[Future, Submission] = {}
+        to_run: list[tuple[Submission, Path, tuple]] = []
+        for submission in found:
+            result = None
             try:
-                for submission in found:
-                    try:
-                        if not submission.problem:
-                            running[pool.submit(self.run, *self.task(submission))] = submission
-                    except Exception as error:  # whatever a strange file leads to
-                        submission.problem = said(error)
-                    if submission.problem:
-                        done(submission, None)
-                for future in as_completed(running):
-                    submission, result = running[future], None
-                    try:
-                        result = future.result()
-                    except Exception as error:
-                        submission.problem = said(error)
-                    done(submission, result)
-            except KeyboardInterrupt:
-                pool.shutdown(wait=False, cancel_futures=True)
-                self.sandbox.stop()
-                raise
+                if not submission.problem:
+                    task = self.task(submission)
+                    path = self.stored_at(*task)
+                    result = self.stored(path)
+                    if result is None:
+                        to_run.append((submission, path, task))
+                        continue
+            except Exception as error:  # whatever a strange file leads to
+                submission.problem = said(error)
+            done(submission, result)
+        if to_run:
+            self.run_all(to_run, done)
         for path in (self.options.out / RUNS).glob("*.json"):
             if path.stem not in self.used:
                 path.unlink()
@@ -330,29 +324,61 @@ class Grading:
         files = {name: base64.b64encode(data).decode() for name, data in submission.beside.items()}
         return json.loads(json.dumps(restored)), files, submission.set_name
 
-    def run(self, notebook: dict, files: dict, set_name: str) -> dict:
-        """The result of a notebook; one that ran already is not run again."""
+    def run_all(self, to_run: list, done: Callable) -> None:
+        """Run what did not run before, some at a time."""
+        sandbox = Sandbox(self.options)
+        try:
+            if sandbox.jail is None and self.options.sandbox == "require":
+                raise NoSandbox(
+                    "This system cannot hide files and network from a notebook (--sandbox)."
+                )
+            print(f"Each notebook runs with: {FULL if sandbox.jail else PART}.", flush=True)
+            with ThreadPoolExecutor(self.options.jobs) as pool:
+                running = {
+                    pool.submit(sandbox.run, *task): (submission, path)
+                    for submission, path, task in to_run
+                }
+                try:
+                    for future in as_completed(running):
+                        (submission, path), result = running[future], None
+                        try:
+                            result = future.result()
+                            path.write_text(json.dumps(result), encoding="utf-8")
+                        except Exception as error:
+                            submission.problem = said(error)
+                        done(submission, result)
+                except KeyboardInterrupt:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    sandbox.stop()
+                    raise
+        finally:
+            sandbox.stop()
+
+    def stored_at(self, notebook: dict, files: dict, set_name: str) -> Path:
+        """Where the result of a notebook is kept: another place if anything is different."""
+        options = self.options
         limits = [
-            self.options.seconds,
-            self.options.cell_seconds,
-            self.options.memory,
-            self.sandbox.jail is not None,
-            self.options.seed,
+            options.seconds,
+            options.cell_seconds,
+            options.memory,
+            options.sandbox,
+            options.seed,
         ]
         for number, cell in enumerate(notebook["cells"]):
             cell["id"] = f"cell-{number}"  # not by chance: the same notebook is known again
         text = json.dumps([notebook, files, limits, self.project], sort_keys=True)
         key = hashlib.sha256(text.encode()).hexdigest()[:24]
         self.used.add(key)
-        path = self.options.out / RUNS / f"{key}.json"
-        if path.is_file() and not self.options.again:
-            try:
-                return json.loads(path.read_text(encoding="utf-8"))
-            except ValueError:  # half a file of a run that was stopped
-                pass
-        result = self.sandbox.run(notebook, files, set_name)
-        path.write_text(json.dumps(result), encoding="utf-8")
-        return result
+        return options.out / RUNS / f"{key}.json"
+
+    def stored(self, path: Path) -> dict | None:
+        """The result of an earlier run."""
+        if self.options.again or not path.is_file():
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:  # half a file of a run that was stopped
+            return None
 
     def row_of(self, submission: Submission, result: dict | None) -> Row:
         problem_set = self.sets[submission.set_name]
