@@ -16,14 +16,17 @@ from minigpt_helpers.widgets.token_explorer import (
     LONGEST,
     TokenExplorer,
     counts_in_words,
+    merged,
     round_trip_in_words,
     token_in_words,
     token_state,
+    vocabulary,
 )
 from widget_grids import DRIVER, Grid
 
 NODE = shutil.which("node")
 TOKENIZER = CharTokenizer.from_text("the cat sat on\nthe mat")
+PAIRS = [["t", "h"], ["th", "e"], ["a", "t"], [" ", "the"], ["a", "a"], ["e\u0301", "\n"]]
 TEXTS = [
     "",
     "t",
@@ -97,6 +100,30 @@ def test_the_widget_starts_with_the_text_and_follows_it():
     assert widget.problem == widget.note == ""
 
 
+def test_merges_make_tokens_of_pairs_and_nothing_is_lost():
+    widget = TokenExplorer(TOKENIZER, "that the theme", pairs=PAIRS)
+    assert widget.tokens() == list("that the theme")
+    widget.merges = 3
+    assert widget.tokens() == ["th", "at", " ", "the", " ", "the", "m", "e"]
+    state = widget.state()
+    known = vocabulary(TOKENIZER.chars, PAIRS, 3)
+    assert known == [*TOKENIZER.chars, "th", "the", "at"] and state["unknown"] == 0
+    assert [known[i] for i in state["ids"]] == widget.tokens()
+    assert state["decoded"] == "that the theme"
+    assert token_in_words(widget.tokens(), state["ids"], 3) == (
+        f'token 3: "the", id {len(TOKENIZER.chars) + 1}, 3 characters'
+    )
+    assert merged("aaa", PAIRS, 6) == ["aa", "a"]
+    assert '"the"' in widget.still()[1]
+
+
+def test_merges_and_pairs_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="merges is 7; choose a value from 0 to 6"):
+        TokenExplorer(TOKENIZER, "the", pairs=PAIRS).merges = 7
+    with pytest.raises(ValueError, match="each must be two tokens"):
+        TokenExplorer(TOKENIZER, "the", pairs=["the"])
+
+
 @pytest.mark.parametrize("bad", [-1, 7, LONGEST])
 def test_a_selection_out_of_range_is_refused(bad):
     widget = TokenExplorer(TOKENIZER, "the cat")
@@ -138,7 +165,15 @@ def grids() -> list[Grid]:
         for state in states
     ]
     letters = sorted(set("".join(TEXTS)) | {chr(code) for code in range(0x180)})
+    merging = [([text, PAIRS, n], merged(text, PAIRS, n)) for text in [*TEXTS, "aaa the that"]
+               for n in range(len(PAIRS) + 1)]
+    known = [([chars, PAIRS, n], vocabulary(chars, PAIRS, n)) for n in range(len(PAIRS) + 1)]
+    pieces = ["th", " the", "the", "x"]
+    ids = token_state(pieces, vocabulary(chars, PAIRS, 4))["ids"]
+    sentences += [([pieces, ids.tolist(), i], token_in_words(pieces, ids, i)) for i in range(4)]
     return [
+        Grid(TokenExplorer, "merged", merging),
+        Grid(TokenExplorer, "vocabulary", known),
         Grid(TokenExplorer, "tokenState", [([t, chars], s) for t, s in zip(TEXTS, states)]),
         Grid(TokenExplorer, "tokenInWords", sentences),
         Grid(

@@ -1,10 +1,29 @@
 // Text as coloured tokens with their ids, and the way back from the ids to the text.
-import { change, element, glyph, inWords, inkOn, setText, shade, widget } from "./_base.js";
+import { change, element, glyph, inWords, setText, slider, widget } from "./_base.js";
 
 const LONGEST = 400;
 const UNKNOWN = -1;
+// PALE in plots.py. Neighbouring ids differ, and no colour is more than another: ids are names.
+const PALE = ["#cfe3f3", "#fbdcc4", "#cfeadf", "#f3dcea", "#ded8ea", "#d8eefa"];
 
-// The same as `token_state` in token_explorer.py. [...text] splits at code points, as Python does.
+// The same as `merged` in token_explorer.py. [...text] splits at code points, as Python does.
+export function merged(text, pairs, merges) {
+  let tokens = [...text];
+  for (const [left, right] of pairs.slice(0, merges)) {
+    const joined = [];
+    for (let i = 0; i < tokens.length; i++)
+      joined.push(tokens[i] === left && tokens[i + 1] === right ? left + tokens[++i] : tokens[i]);
+    tokens = joined;
+  }
+  return tokens;
+}
+
+// The same as `vocabulary` in token_explorer.py.
+export function vocabulary(chars, pairs, merges) {
+  return [...new Set([...chars, ...pairs.slice(0, merges).map((pair) => pair.join(""))])];
+}
+
+// The same as `token_state` in token_explorer.py; `text` is a text or a list of tokens.
 export function tokenState(text, chars) {
   const toId = new Map(chars.map((char, i) => [char, i]));
   const letters = [...text];
@@ -18,11 +37,15 @@ export function tokenState(text, chars) {
   };
 }
 
+const seen = (token) => [...token].map(glyph).join("");
 const hex = (code) => code.toString(16).toUpperCase().padStart(4, "0");
 
 // The same as `token_in_words` in token_explorer.py.
 export function tokenInWords(text, ids, position) {
   const char = [...text][position];
+  const length = [...char].length;
+  if (length > 1)
+    return `token ${position}: "${seen(char)}", id ${ids[position]}, ${length} characters`;
   const code = `code point U+${hex(char.codePointAt(0))} = ${char.codePointAt(0)}`;
   if (ids[position] === UNKNOWN)
     return `position ${position}: ${inWords(char)}, ${code}, is not in the vocabulary: no id`;
@@ -65,6 +88,10 @@ function build({ model, controls, picture, say }) {
     change(model, { text: input.value, selected: Math.min(get("selected"), last) });
   };
   controls.append(element("label", { for: input.id }, "text"), input);
+  if (get("pairs").length)
+    controls.append(slider(model, "merges", { label: "merges", min: 0, max: get("pairs").length,
+      format: (count) => count === 0 ? "0: characters"
+        : `${count}: last "${seen(get("pairs")[count - 1].join(""))}"` }));
 
   const list = element("div", { class: "minigpt-tokens", role: "listbox", tabindex: "0",
     "data-testid": "tokens", "aria-label": "tokens. Arrow keys select one." });
@@ -94,21 +121,20 @@ function build({ model, controls, picture, say }) {
     select(Math.min(Math.max(moves[event.key](), 0), boxes.length - 1));
   };
 
-  // One box for each token; behind a line break the next box starts a new row.
-  function drawBoxes(letters, state, size) {
+  // One box for each token; after a line break the next box starts a new row.
+  function drawBoxes(letters, state) {
     list.replaceChildren();
     boxes = letters.map((char, i) => {
       const id = state.ids[i];
       const known = id !== UNKNOWN;
       const below = known ? String(id) : `? ${hex(state.codes[i])}`;
       const box = element("div", { class: "minigpt-token", role: "option", id: `${name}-${i}`,
-        "aria-label": tokenInWords(letters.join(""), state.ids, i), "data-id": id },
-        element("b", {}, glyph(char)), element("span", {}, below));
+        "aria-label": tokenInWords(letters, state.ids, i), "data-id": id },
+        element("b", {}, seen(char)), element("span", {}, below));
       box.classList.toggle("minigpt-unknown", !known);
       if (known) {
-        const colour = shade(id / Math.max(1, size - 1));
-        box.style.setProperty("--token-colour", `rgb(${colour.map(Math.round).join(" ")})`);
-        box.style.setProperty("--token-ink", inkOn(colour));
+        box.style.setProperty("--token-colour", PALE[id % PALE.length]);
+        box.style.setProperty("--token-ink", "#1a1a1a");
       }
       list.append(box);
       if (char === "\n") list.append(element("div", { class: "minigpt-line-end", role: "none" }));
@@ -118,17 +144,18 @@ function build({ model, controls, picture, say }) {
 
   let drawn = null;
   return function draw() {
-    const text = get("text"), chars = get("chars");
+    const text = get("text"), pairs = get("pairs"), merges = get("merges");
     if (input.value !== text) input.value = text;
-    const letters = [...text].slice(0, LONGEST);
-    const state = tokenState(text, chars);
-    if (drawn !== text) {
-      drawBoxes(letters, state, chars.length);
+    const tokens = merged(text, pairs, merges), chars = vocabulary(get("chars"), pairs, merges);
+    const letters = tokens.slice(0, LONGEST);
+    const state = tokenState(tokens, chars);
+    if (drawn !== `${merges} ${text}`) {
+      drawBoxes(letters, state);
       setText(ids, `[${state.ids.map((id) => (id === UNKNOWN ? "?" : id)).join(", ")}]`);
       setText(back, roundTripInWords(state)
         + (state.unknown ? "" : `: ${JSON.stringify(state.decoded)}`));
       setText(counts, countsInWords(state, chars.length));
-      drawn = text;
+      drawn = `${merges} ${text}`;
     }
     const selected = Math.min(get("selected"), boxes.length - 1);
     boxes.forEach((box, i) => {
@@ -140,7 +167,7 @@ function build({ model, controls, picture, say }) {
     const { offsetTop, offsetHeight } = boxes[selected];
     if (offsetTop < list.scrollTop || offsetTop + offsetHeight > list.scrollTop + list.clientHeight)
       list.scrollTop = offsetTop - list.clientHeight / 2;
-    say(tokenInWords(text, state.ids, selected));
+    say(tokenInWords(tokens, state.ids, selected));
   };
 }
 
