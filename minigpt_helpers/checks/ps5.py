@@ -170,6 +170,7 @@ def _left_bugs() -> list[tuple[dict, str]]:
     expects="a function `train_steps(model, windows, lr)`: makes one step of gradient descent for "
     "each array of ids (B, T + 1), and returns the list of the losses",
     not_tested="speed; how well the model writes",
+    in_place=True,
     seconds=10.0,
 )
 def ps5_train_steps(case, train_steps):
@@ -250,6 +251,7 @@ def _parts_step(model, x, y, lr, rows, *, weigh="rows", zero="once", step="once"
     expects="a function `step_in_parts(model, x, y, lr, rows_at_once)`: one step on ids x and y, "
     "(B, T) each, with at most rows_at_once rows in the model at once; returns the mean loss",
     not_tested="speed",
+    in_place=True,
     seconds=10.0,
 )
 def ps5_step_in_parts(case, step_in_parts):
