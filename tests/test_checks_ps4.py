@@ -377,8 +377,8 @@ WRONG = [
     ("ps4_loss_without", without(final_norm=False), "final norm"),
     ("ps4_loss_without", without(keep_stream=False), "stream itself is gone"),
     ("ps4_loss_without", without_weights_only, "bias still adds"),
-    ("ps4_loss_without", without_and_spoilt, "changes the model"),
-    ("ps4_loss_without", without_and_patched, "changes the model"),
+    ("ps4_loss_without", without_and_spoilt, "changes its input"),
+    ("ps4_loss_without", without_and_patched, "changes its input"),
     ("ps4_loss_without", lambda *given: _loss_without(*given) / math.log(2), "in bits"),
     ("ps4_loss_without", lambda *given: _loss_without(*given) * (len(given[1]) - 1), "mean"),
 ]

@@ -230,10 +230,12 @@ class Cases:
         if self._entry.kind == "any" and not inspect.isroutine(fn):
             return fn
 
+        in_place = self._entry.in_place
+
         @functools.wraps(fn, updated=())
         def call(*args: object, **kwargs: object) -> object:
-            copies = [fresh(arg) for arg in args]
-            before = [snapshot(copy) for copy in copies]
+            copies = args if in_place else [fresh(arg) for arg in args]
+            before = [] if in_place else [snapshot(copy) for copy in copies]
             warned = len(self._warned)
             try:
                 result = fn(*copies, **kwargs)
@@ -245,11 +247,11 @@ class Cases:
                     text = f"your function changes its input number {i + 1}"
                     hint = "Work on a copy: `x = x - m` makes a new array, `x -= m` does not."
                     self.missed.append(Missed("inputs stay as they are", text, [hint]))
-            if is_blank(result):
+            if is_blank(result) and not (in_place and result is None):
                 raise NotDone(f"your function returns {show(result)}: is a `return` missing?")
             return result
 
-        return fn if self._entry.in_place else call
+        return call
 
 
 def _run(entry: Check, objects: tuple, seed: int) -> CheckResult:
@@ -326,7 +328,7 @@ def _hint(missed: list[Missed]) -> str:
         hint for hint in first.matched
         if all(hint in other.matched for other in missed if hint in other.tried)
     ]
-    return next((f"Hint: {hint}" for hint in [*fits, *first.matched, *first.hints]), "")
+    return next((f"Hint: {hint}" for hint in [*fits, *first.hints]), "")
 
 
 # ---- the list of all checks ---------------------------------------------------------------------

@@ -15,6 +15,7 @@ from minigpt_helpers.autograd import no_grad
 from minigpt_helpers.checks._base import check
 from minigpt_helpers.checks._compare import as_array, expect, expect_close, expect_same
 from minigpt_helpers.checks._reference import log_softmax
+from minigpt_helpers.checks._student import NotDone
 from minigpt_helpers.functional import cross_entropy_loss
 from minigpt_helpers.nn import MiniGPT
 from minigpt_helpers.text import CharTokenizer, bigram_loss, bigram_probs
@@ -170,7 +171,7 @@ def _left_bugs() -> list[tuple[dict, str]]:
     expects="a function `train_steps(model, windows, lr)`: makes one step of gradient descent for "
     "each array of ids (B, T + 1), and returns the list of the losses",
     not_tested="speed; how well the model writes",
-    in_place=True,
+    in_place=True,  # the model learns
     seconds=10.0,
 )
 def ps5_train_steps(case, train_steps):
@@ -251,7 +252,7 @@ def _parts_step(model, x, y, lr, rows, *, weigh="rows", zero="once", step="once"
     expects="a function `step_in_parts(model, x, y, lr, rows_at_once)`: one step on ids x and y, "
     "(B, T) each, with at most rows_at_once rows in the model at once; returns the mean loss",
     not_tested="speed",
-    in_place=True,
+    in_place=True,  # the model learns
     seconds=10.0,
 )
 def ps5_step_in_parts(case, step_in_parts):
@@ -263,6 +264,8 @@ def ps5_step_in_parts(case, step_in_parts):
             for p in model.parameters():
                 p.grad = np.ones(p.shape)
         loss = step(model, x, y, lr, rows)
+        if loss is None and not model.most_rows:
+            raise NotDone("your function returns None and never calls the model")
         return model, loss
 
     ways = [

@@ -1088,10 +1088,13 @@ def _generate_draws(case, generate, form) -> None:
         for k in (1, 2, 3, 9):
             with case(f"top_k={k}"):
                 share = drawn(n // 2, top_k=k)
+                everything = "top_k is not used."
+                if k == 1:  # `[-0:]` is everything, too
+                    everything = "With 1 all are kept: top_k is not used, or one too few are kept."
                 others = [
+                    (probs(z), everything),
                     (probs(top(k - 1)), "One too few are kept."),
                     (probs(top(k + 1)), "One too many are kept."),
-                    (probs(z), "top_k is not used."),
                     (probs(np.where(z <= np.sort(z)[min(k, 5) - 1], z, -1e9)), "The smallest are "
                      "kept. Keep the largest."),
                 ]
