@@ -944,7 +944,12 @@ class Overwriting(Value):
         return out
 
 
-@pytest.mark.parametrize("name", [n for n in PARTS if n not in ("ps7_generate", "ps7_embedding")])
+# Not of the loss: it works on whatever compares and has log(), so its check gives it the package's
+# Tensors, and this Value takes no part.
+NO_VALUE = ("ps7_generate", "ps7_embedding", "ps7_cross_entropy_loss")
+
+
+@pytest.mark.parametrize("name", [n for n in PARTS if n not in NO_VALUE])
 def test_a_gradient_that_is_overwritten(name, monkeypatch):
     monkeypatch.setitem(globals(), "Value", Overwriting)
     result = getattr(checks, name)(getattr(SCALARS, PARTS[name]))
