@@ -410,8 +410,13 @@ def query_key_value(text: str, position: int) -> Figure:
         raise ValueError(f"position must be from 0 to {len(text) - 1}, got {position}")
     chars, left, step = [visible(char) for char in text], 2.6, 1.2
     rows = {"query": 0.3, "keys": 1.5, "weights": 2.5, "values": 3.5, "new vector": 4.7}
-    words = [f"query of {chars[position]}", "keys", "weights:\nsoftmax of q · k", "values",
-             f"new vector of {chars[position]}"]
+    words = [
+        f"query of {chars[position]}",
+        "keys",
+        "weights:\nsoftmax of q · k",
+        "values",
+        f"new vector of {chars[position]}",
+    ]
     fig, ax = _canvas(left + step * len(text) + 0.3, 6.1, "One position looks back")
     with style():
         for word, y in zip(words, rows.values()):
@@ -449,7 +454,9 @@ def split_heads(T: int, D: int, H: int) -> Figure:
     d, cell = D // H, 0.45
     wide = D * cell
     high = H * (T * cell + 0.35)
-    fig, ax = _canvas(3.4 + 2 * wide + (H - 1) * 0.2 + d * cell + 1.2, high + 1.3, "Split into heads")
+    fig, ax = _canvas(
+        3.4 + 2 * wide + (H - 1) * 0.2 + d * cell + 1.2, high + 1.3, "Split into heads"
+    )
     with style():
         x, y = 0.2, (high - T * cell) / 2
         whole = f"({T}, {D})\n(T, D)"
@@ -462,7 +469,13 @@ def split_heads(T: int, D: int, H: int) -> Figure:
             look = {"fc": PALE[head % len(PALE)]}
             _grid(ax, x + head * (d * cell + 0.2), y, (T, d), cell, lambda *_, look=look: look)
         between = wide + (H - 1) * 0.2
-        ax.text(x + between / 2, y + T * cell + 0.15, f"({T}, {H}, {d})\n(T, H, d)", ha="center", va="top")
+        ax.text(
+            x + between / 2,
+            y + T * cell + 0.15,
+            f"({T}, {H}, {d})\n(T, H, d)",
+            ha="center",
+            va="top",
+        )
         _arrow(ax, (x + between + 0.15, high / 2), (x + between + 1.35, high / 2))
         ax.text(x + between + 0.75, high / 2 - 0.15, "transpose", ha="center")
         x += between + 1.5
@@ -479,9 +492,11 @@ def token_and_position(text: str) -> Figure:
     chars, left, step = [visible(char) for char in text], 2.9, 0.95
     fig, ax = _canvas(left + step * len(text) + 0.2, 3.6, "What a position is made of")
     kinds = sorted(set(chars))
-    rows = [("vector of the character", 0.2, lambda i: (chars[i], PALE[kinds.index(chars[i]) % 6])),
-            ("+ vector of the position", 1.1, lambda i: (str(i), "white")),
-            ("= x, what is read", 2.0, lambda i: (f"{chars[i]}, {i}", PALE[kinds.index(chars[i]) % 6]))]
+    rows = [
+        ("vector of the character", 0.2, lambda i: (chars[i], PALE[kinds.index(chars[i]) % 6])),
+        ("+ vector of the position", 1.1, lambda i: (str(i), "white")),
+        ("= x, what is read", 2.0, lambda i: (f"{chars[i]}, {i}", PALE[kinds.index(chars[i]) % 6])),
+    ]
     with style():
         for word, y, label in rows:
             ax.text(0.05, y + 0.28, word, va="center")
@@ -489,7 +504,9 @@ def token_and_position(text: str) -> Figure:
                 inside, ground = label(i)
                 ax.add_patch(Rectangle((left + step * i, y), 0.8, 0.55, fc=ground, ec="#333333"))
                 ax.text(left + step * i + 0.4, y + 0.28, inside, ha="center", va="center")
-        ax.text(left, 2.85, "Equal characters at different positions are now different.", va="center")
+        ax.text(
+            left, 2.85, "Equal characters at different positions are now different.", va="center"
+        )
     return fig
 
 
