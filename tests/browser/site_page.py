@@ -117,7 +117,8 @@ def twin_of(state: dict) -> TeachingWidget:
         return widgets.GraphExplorer(traits["expression"], **traits["values"])
     if name == "BlockBench":
         return widgets.BlockBench(**traits)
-    return getattr(widgets, name)(*given, traits.get("text", traits.get("prompt")), **seed)
+    typed = "prompt" if name == "TemperatureExplorer" else "text"
+    return getattr(widgets, name)(*given, **{typed: traits[typed]}, **seed)
 
 
 def follow(twin: TeachingWidget, traits: dict[str, object]) -> None:

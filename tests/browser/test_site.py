@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import subprocess
@@ -14,12 +15,17 @@ import numpy as np
 import pytest
 
 from browser.jupyter_page import ROOT
-from browser.site_page import SitePage, SiteServer, live_states
-from minigpt_helpers import load_pretrained, no_grad
+from browser.operate import EACH_CONTROL
+from browser.site_page import SitePage, SiteServer, live_states, twin_of
+from minigpt_helpers import checks, load_pretrained, no_grad
+from minigpt_helpers.checks._base import REGISTRY
+from minigpt_helpers.training import History
 from minigpt_helpers.widgets.graph_explorer import graph_state
+from minigpt_helpers.widgets.training_dashboard import dashboard_state
 from widget_grids import DRIVER, compare, grids
 
 LESSONS = sorted(path.stem for path in (ROOT / "notebooks").glob("0*.ipynb"))
+ALIVE_MB = 2.5
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +65,8 @@ def pages_of(folder: Path) -> list[str]:
 
 
 # ---- every page -----------------------------------------------------------------------------------
+
+
 
 
 class Links(HTMLParser):
@@ -117,7 +125,62 @@ def test_search_finds_a_word(visit):
     page.assert_quiet()
 
 
+@pytest.mark.parametrize("name", ["index", *(f"lessons/{lesson}" for lesson in LESSONS)])
+def test_little_is_sent_before_a_page_is_alive(name, browser, address):
+    tab = browser.new_context().new_page()
+    sent = []
+    tab.on("response", lambda answer: sent.append(int(answer.headers.get("content-length", 0))))
+    tab.goto(f"{address}{name}.html")
+    tab.wait_for_function("() => document.querySelector('[data-live]').dataset.alive !== undefined")
+    assert 0 < sum(sent) < ALIVE_MB * 1e6
+    tab.context.close()
+
+
 # ---- widgets --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_every_control_of_every_widget_gives_pythons_numbers(lesson, folder, visit):
+    states = live_states(folder / "lessons" / f"{lesson}.html")
+    assert states, "every lesson has a widget"
+    for id, state in states.items():
+        if state["widget"] == "TrainingDashboard":
+            continue  # a replay: below
+        page = visit(f"lessons/{lesson}.html")
+        page.twins[id] = twin_of(state)
+        page.live(id).scroll_into_view_if_needed()
+        EACH_CONTROL[state["widget"]](page, page.live(id), f"twin['{id}']")
+        page.assert_quiet()
+        page.close()
+
+
+def test_the_dashboard_replays_a_recorded_run(folder, visit):
+    page = visit("lessons/05_training.html")
+    id, state = next(iter(live_states(folder / "lessons" / "05_training.html").items()))
+    live, references = page.live(id), state["traits"]["references"]
+    assert "recorded run" in live.get_by_test_id("message").inner_text()
+    for button, status in [
+        ("start", "running"),
+        ("pause", "paused"),
+        ("resume", "running"),
+        ("stop", "stopped"),
+    ]:
+        live.get_by_test_id(button).click()
+        page.until(lambda status=status: holds(page.traits(id)["status"] == status))
+        page.until(lambda: holds(page.traits(id)["step"] > 0))
+    now, run = page.traits(id), page.page.evaluate("(id) => minigpt.given[id]", id)["history"]
+    seen = sum(step <= now["step"] for step in run["steps"])
+    measured = sum(step <= now["step"] for step in run["val_steps"])
+    history = History(
+        steps=run["steps"][:seen],
+        train_loss=run["train_loss"][:seen],
+        val_steps=run["val_steps"][:measured],
+        val_loss=run["val_loss"][:measured],
+    )
+    expected = dashboard_state(history, state["traits"]["last_step"], references)
+    compare(json.loads(json.dumps(expected)), now["state"], "the state of the replay")
+    assert len(run["steps"]) == state["traits"]["last_step"]
+    page.assert_quiet()
 
 
 def holds(condition: bool) -> None:
@@ -243,6 +306,44 @@ def test_what_follows_a_predict_is_folded_until_the_reader_asks(visit):
     assert folded.first.evaluate("(each) => each.open")
 
 
+def right_answer(name: str) -> str:
+    """As a reader would type it."""
+    answer = inspect.getclosurevars(REGISTRY[name].entry.body).nonlocals["answer"]
+    answer = answer() if callable(answer) else answer
+    return answer if isinstance(answer, str) else str(np.ravel(answer).tolist())
+
+
+GUESSES = ["", "?", "0", "1", "[1, 2]", "2.0, 3.0", "[3, 2]", "1e9", "yes", "a b"]
+
+
+def test_predictions_are_checked_as_in_the_notebook(folder, visit):
+    """Whatever is typed, the page's verdict is that of `checks`."""
+    forms = 0
+    for lesson in LESSONS:
+        page = visit(f"lessons/{lesson}.html")
+        for form in page.page.locator("form.minigpt-guess").all():
+            about = json.loads(form.get_attribute("data-check"))
+            check = getattr(checks, about["name"])
+            forms += 1
+            for text in GUESSES:
+                said = page.page.evaluate("([a, t]) => minigpt.checkGuess(a, t)", [about, text])
+                numbers = re.findall(r"-?\d+(?:\.\d+)?(?:e\d+)?", text)
+                guess = text if about["words"] else [float(number) for number in numbers]
+                if not about["words"] and len(numbers) == 1:
+                    guess = float(numbers[0])
+                if not text.strip() or (not about["words"] and not numbers):
+                    assert not said.startswith("passed"), (about["name"], text, said)
+                else:
+                    assert said.startswith("passed") == bool(check(guess)), (about["name"], text)
+            for typed, verdict in [("?", "not yet:"), (right_answer(about["name"]), "passed:")]:
+                form.locator("input").fill(typed)
+                form.locator("button").click()
+                assert form.locator("output").inner_text().startswith(verdict)
+        page.assert_quiet()
+        page.close()
+    assert forms >= 10
+
+
 def test_downloads_have_no_outputs_and_solutions_are_not_there(folder):
     downloads = sorted((folder / "downloads").rglob("*.ipynb"))
     assert len(downloads) >= 13
@@ -250,3 +351,15 @@ def test_downloads_have_no_outputs_and_solutions_are_not_there(folder):
         assert "solution" not in path.as_posix().replace("-solution", "")
         text = path.read_text(encoding="utf-8")
         assert "BEGIN SOLUTION" not in text and "BEGIN HIDDEN TESTS" not in text
+
+
+def test_run_here_opens_the_lesson_in_jupyterlab_without_a_server(folder, context, address):
+    """As far as it goes without Pyodide, which comes from another address: the notebook is there."""
+    tab = context.new_page()
+    tab.goto(f"{address}lite/lab/index.html?path=03_attention.ipynb")
+    tab.locator(".cm-content", has_text="piplite").first.wait_for(timeout=120_000)
+    lesson = (folder / "lite/files/05_training.ipynb").read_text(encoding="utf-8")
+    assert "# in the browser; elsewhere" in lesson
+    wheels = json.loads((folder / "lite/pypi/all.json").read_text(encoding="utf-8"))
+    assert {"minigpt-helpers", "ipywidgets", "anywidget", "psygnal", "comm"} <= set(wheels)
+    tab.close()
