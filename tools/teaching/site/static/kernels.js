@@ -170,6 +170,7 @@ class BlockBench extends Kernel {
 class TemperatureExplorer extends Kernel {
   start() {
     this.random = new Random(this.about.seed);
+    this.set({ top_p: this.get("top_p") ?? 1 });   // not in outputs stored before it was there
     this.set({ max_seq_len: this.gpt.config.max_seq_len, counts: [] });
     super.start();
   }
