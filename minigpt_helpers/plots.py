@@ -299,7 +299,7 @@ def pair_table(
     if unknown:
         raise ValueError(f"{unknown[0]!r} is not one of chars: {''.join(chars)!r}")
     chosen = counts[np.ix_([chars.index(a) for a in rows], [chars.index(b) for b in columns])]
-    cell = min(1.0, (WIDEST - 0.8) / len(columns))  # inches
+    cell = min(0.62, (WIDEST - 0.8) / len(columns))  # inches
     fig, (ax,) = new_figure(cell * len(columns) + 0.8, cell * len(rows) + 1.2)
     with style():
         options = dict(title=title, row_labels=rows, col_labels=columns, numbers=False)
@@ -309,8 +309,8 @@ def pair_table(
             ink = {"color": _ink(image, np.sqrt(count)), "ha": "center", "va": "center"}
             ink["in_layout"] = False  # inside its cell: laying out 1,458 texts takes seconds
             pair = visible(rows[i] + columns[j])
-            ax.text(j, i - 0.2, pair, size=min(16.0, 21 * cell), **ink)
-            ax.text(j, i + 0.22, f"{count:.0f}", size=min(13.0, 17 * cell), **ink)
+            ax.text(j, i - 0.2, pair, size=24 * cell, **ink)
+            ax.text(j, i + 0.22, f"{count:.0f}", size=20 * cell, **ink)
     return fig
 
 
@@ -377,7 +377,7 @@ def plane(
     at = np.linspace(-reach, reach, 81)
     x, y = np.meshgrid(at, at)
     values = np.asarray(answer(x, y), dtype=float)  # (81, 81)
-    fig, (ax,) = new_figure(6.2, 4.8)
+    fig, (ax,) = new_figure(5.6, 4.0)
     with style():
         ground = ax.contourf(x, y, values, levels=15, cmap=HEAT)
         if values.min() < 0 < values.max():
