@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 
 import numpy as np
 from nbval.plugin import IPyNbCell
@@ -35,6 +36,8 @@ def with_pictures(compare_outputs):
                 output.get("data", {}).pop(DRAWN, None)
         if not compare_outputs(cell, test, ref, skip_compare):
             return False
+        if os.environ.get("MINIGPT_OTHER_VERSIONS"):  # matplotlib itself draws in another way
+            return True
         for made, stored in zip(pictures(test), pictures(ref)):
             if difference := picture_difference(stored, made):
                 cell.comparison_traceback.append(f"a picture is not the stored one: {difference}")

@@ -71,6 +71,12 @@ def test_a_row_runs_the_notebooks_and_the_unit_tests_with_its_settings(project, 
     assert "tests/test_autograd.py" in units and "tests" not in units
 
 
+def test_pixels_are_compared_where_matplotlib_is_that_of_the_lock(project, runs):
+    for versions, told in (("lock", None), ("lowest", "1"), ("newest", "1")):
+        matrix.run_row(project, Row("one", versions=versions), core=True)
+        assert runs.calls[-1][2].get("MINIGPT_OTHER_VERSIONS") == told
+
+
 def test_a_row_that_cannot_run_here_says_why_and_does_not_fail(project, runs, monkeypatch, capsys):
     def needs(project):
         raise NotHere("no such processor")

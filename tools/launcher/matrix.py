@@ -244,6 +244,8 @@ def run_row(project: Project, row: Row, core: bool) -> Result:
         python = environment(project, row.python or current(), row.versions)
         its_own = Project(project.root, environment=str(python.parent.parent))
         settings = row.settings | (row.needs(its_own) if row.needs else {})
+        if row.versions != "lock":  # what is drawn is compared as numbers, not as pixels
+            settings["MINIGPT_OTHER_VERSIONS"] = "1"
         versions = ask(
             python, "import numpy, sys; print(sys.version.split()[0], numpy.__version__)"
         )
