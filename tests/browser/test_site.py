@@ -286,10 +286,10 @@ def test_a_link_holds_the_state_and_refuses_what_cannot_be(visit, address):
     slider = page.live("live-TemperatureExplorer").get_by_test_id("temperature")
     slider.focus()
     slider.press("ArrowLeft")
-    page.until(lambda: holds("temperature=0.95" in page.page.url and "prompt=" in page.page.url))
+    page.until(lambda: holds("temperature=0.99" in page.page.url and "prompt=" in page.page.url))
     shared = visit(page.page.url.removeprefix(address))
     traits = shared.traits("live-TemperatureExplorer")
-    assert (traits["prompt"], traits["temperature"]) == ("the cat ", 0.95)
+    assert (traits["prompt"], traits["temperature"]) == ("the cat ", 0.99)
     wrong = visit("index.html#live-TemperatureExplorer.temperature=99")
     assert wrong.traits("live-TemperatureExplorer")["temperature"] == 1
     assert "cannot show" in wrong.traits("live-TemperatureExplorer")["note"]
