@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re  # noqa: F401  (the slips use it)
 import zlib
 from collections import Counter
 

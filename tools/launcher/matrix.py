@@ -425,8 +425,8 @@ def page(table: str) -> str:
 Every notebook under strict `nbval` (each output compared with the stored one) and the unit tests, on
 other Pythons, libraries, processors and settings. `python3 start.py matrix` runs all rows on your
 machine (`matrix lowest newest` those two, `--core` the lessons and the core's tests alone), and
-`python3 start.py matrix --table docs/matrix.md` writes this page. `.ci/run` runs the two ends with
-`--core`, a scheduled workflow the whole.
+`python3 start.py matrix --table docs/matrix.md` writes this page. A scheduled workflow runs
+them all.
 
 {table}
 
