@@ -147,6 +147,8 @@ def bridge_tests(project: Project, options: list[str], variables: dict[str, str]
     if not {"torch", "transformers"} <= set(installed_packages(project)):
         say(f"\n== bridge tests ==\nbridge tests {NO_TORCH}")
         return "FAILED: " + NO_TORCH if os.environ.get("MINIGPT_REQUIRE_TORCH") == "1" else NO_TORCH
+    # PyTorch makes this folder when it is imported, among the temporary files unless told where.
+    variables |= {"TORCHINDUCTOR_CACHE_DIR": str(project.root / "build" / "torchinductor")}
     problem = pytest(project, "bridge", ["tests/bridge", *options], variables)
     return problem or pytest(project, "bridge notebook", [*NBVAL, SCALE, *options], variables)
 
