@@ -11,8 +11,8 @@ from browser.jupyter_page import NotebookPage, Server
 from tools.launcher.present import PRESENTER, set_stage
 from tools.launcher.project import here
 
-LESSON = "03_attention.ipynb"
-WIDGET = "AttentionMaskExplorer"
+LESSON = "06_generation.ipynb"
+WIDGET = "TemperatureExplorer"
 
 
 def text_cell(slide_type, source):
@@ -176,7 +176,7 @@ def test_a_widget_is_moved_inside_a_slide(talk):
         talk.press("ArrowRight")
     assert widget.is_visible(), "no slide shows the widget"
     here = talk.slide()
-    slider = widget.get_by_role("slider", name="length")
+    slider = widget.get_by_role("slider", name="top-k")
     picture = widget.locator(".minigpt-picture")
     looks = [picture.screenshot()]
 
