@@ -116,9 +116,11 @@ class Node:
                 f"backward() starts from a single number (a loss), but this tensor has shape "
                 f"{self.shape}. Take .sum() or .mean() first, or pass a grad of that shape."
             )
-        grad = float_array(1.0 if grad is None else grad)
+        start = np.ones(self.shape, self.dtype)
+        if grad is not None:
+            start *= float_array(grad)
         with np.errstate(under="ignore"):  # gradients that are too small become 0
-            _walk_back(self, np.array(np.broadcast_to(grad, self.shape), self.dtype), free_graph)
+            _walk_back(self, start, free_graph)
 
     def _add_grad(self, grad: np.ndarray) -> None:
         self._grad = np.asarray(grad if self._grad is None else self._grad + grad)

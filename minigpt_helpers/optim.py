@@ -56,7 +56,7 @@ class Optimizer:
         self.lr = lr
         self.num_steps = 0
         self.flat = np.empty(sum(p.size for p in self.params), dtypes.pop())
-        self.flat_grad = np.empty_like(self.flat)
+        self.flat_grad, self._before = np.empty_like(self.flat), np.empty_like(self.flat)
         self._cut()
 
     def _cut(self) -> None:
@@ -80,16 +80,20 @@ class Optimizer:
         stay as they are, and it is a ``DivergenceError``.
         """
         for p, view in zip(self.params, self._views):
-            if p.data is not view:  # new here, or replaced since: take its value, then share
-                view[...] = p.data
+            if p._data is not view:  # new here, or replaced since: take its value, then share
+                view[...] = p._data
                 p._data = view  # not a copy, as p.data = view would be
         np.concatenate([p.read_grad().reshape(-1) for p in self.params], out=self.flat_grad)
-        before = self.flat.copy()
         self.num_steps += 1
+        finite = True
         for start in range(0, self.flat.size, BLOCK):
-            self.update(slice(start, start + BLOCK))
-        if not (math.isfinite(self.flat @ self.flat) or np.isfinite(self.flat).all()):
-            self.flat[...] = before
+            part = slice(start, start + BLOCK)
+            flat = self.flat[part]
+            self._before[part] = flat
+            self.update(part)
+            finite = finite and (math.isfinite(flat @ flat) or bool(np.isfinite(flat).all()))
+        if not finite:
+            self.flat[...] = self._before
             raise DivergenceError(f"step {self.num_steps} moves a parameter to infinity", self.lr)
 
     def update(self, part: slice) -> None:
