@@ -28,6 +28,7 @@ from minigpt_helpers import (
     stack,
     train,
 )
+from minigpt_helpers.optim import BLOCK
 
 V = 6
 DATA = np.array([0, 1, 2, 3, 4, 5, 3, 2] * 12)
@@ -276,6 +277,21 @@ def test_an_own_loop_is_stopped_too():
     p.grad = 1e300  # large, but finite: its square alone is not
     optimizer.step()
     np.testing.assert_array_equal(p.data, [-1e300, -1e300])
+
+
+@pytest.mark.parametrize("where", [0, BLOCK, -1])
+def test_one_number_of_many_stops_a_step(where):
+    """A step goes block by block: what was moved before or after the bad one goes back too."""
+    p = Tensor(np.arange(2.0 * BLOCK + 3))
+    start, optimizer = p.data.copy(), SGD([p], lr=1.0)
+    p.grad = 1.0
+    p.grad[where] = math.inf
+    with pytest.raises(DivergenceError, match="infinity"):
+        optimizer.step()
+    np.testing.assert_array_equal(p.data, start)
+    p.grad = 1.0
+    optimizer.step()
+    np.testing.assert_array_equal(p.data, start - 1)
 
 
 def test_a_validation_loss_that_is_not_finite():
