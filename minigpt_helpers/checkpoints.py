@@ -16,14 +16,18 @@ from safetensors.numpy import save
 
 from minigpt_helpers.nn import MiniGPT
 from minigpt_helpers.text import CharTokenizer
-from minigpt_helpers.validation import FileError, MissingFileError, check_path
+from minigpt_helpers.validation import FileError, MissingFileError, check_dtype, check_path
 
 _FORMAT = "minigpt-checkpoint-1"
 
 
-def save_checkpoint(path: str | os.PathLike, model: MiniGPT, tokenizer: CharTokenizer) -> None:
+def save_checkpoint(
+    path: str | os.PathLike, model: MiniGPT, tokenizer: CharTokenizer, *, dtype=None
+) -> None:
     """Writes ``model`` and ``tokenizer`` to one file; an older file there is replaced as a whole.
 
+    The numbers keep the model's float type, or are rounded to ``dtype``: in ``np.float16`` a file
+    is a quarter of one in float64, and every number right to three digits.
     The new file is written beside the old one and then takes its name in one step: a crash or a
     full disk can't leave half a file. Raises ``ValueError`` when the two don't belong together,
     or when there is no such folder.
@@ -41,7 +45,11 @@ def save_checkpoint(path: str | os.PathLike, model: MiniGPT, tokenizer: CharToke
         "config": json.dumps(model.config),
         "vocabulary": json.dumps(tokenizer.chars),
     }
-    content = save(model.state_dict(), metadata=header)
+    state = model.state_dict()
+    if dtype is not None:
+        dtype = check_dtype(dtype)
+        state = {name: array.astype(dtype) for name, array in state.items()}
+    content = save(state, metadata=header)
     part = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
     try:
         with open(part, "wb") as file:
@@ -58,6 +66,7 @@ def save_checkpoint(path: str | os.PathLike, model: MiniGPT, tokenizer: CharToke
 def load_checkpoint(path: str | os.PathLike) -> tuple[MiniGPT, CharTokenizer]:
     """The model and the tokenizer that ``save_checkpoint`` wrote to ``path``.
 
+    The model has the file's float type; of float16, which is for files only, it makes float64.
     Raises ``ValueError`` for a file that is missing, cut short, from elsewhere, or does not fit.
     """
     path = check_path(path)
@@ -85,6 +94,7 @@ def load_checkpoint(path: str | os.PathLike) -> tuple[MiniGPT, CharTokenizer]:
     try:
         config, chars = json.loads(header["config"]), json.loads(header["vocabulary"])
         dtype = state["head.weight"].dtype
+        dtype = np.dtype(np.float64) if dtype == np.float16 else dtype
         tokenizer = CharTokenizer(chars)
         _check_fit(config["vocab_size"], tokenizer.vocab_size, "can't load")
         vocab_size, embed_dim = state["token_embedding.weight"].shape

@@ -52,6 +52,24 @@ def assert_same(a, b):
 # Round trip
 
 
+def test_a_file_in_float16_is_a_quarter_as_large_and_gives_float64(path):
+    model, tokenizer = model_of(), CharTokenizer(CHARS)
+    save_checkpoint(path, model, tokenizer)
+    whole = path.stat().st_size
+    save_checkpoint(path, model, tokenizer, dtype=np.float16)
+    assert path.stat().st_size < whole / 2  # the header stays as long
+    again = load_checkpoint(path)[0].state_dict()
+    for name, array in model.state_dict().items():
+        assert again[name].dtype == np.float64
+        np.testing.assert_array_equal(again[name], array.astype(np.float16).astype(np.float64))
+
+
+def test_a_file_holds_float_numbers(path):
+    with pytest.raises(ValueError, match="dtype must be a float type.*int"):
+        save_checkpoint(path, model_of(), CharTokenizer(CHARS), dtype=int)
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("chars", [CHARS, "日本語😀é\u0301", "\0\t\"\\'\n", "\ud800\udfffab"])
 def test_round_trip(path, dtype, chars):

@@ -1,11 +1,18 @@
-"""A model trained in advance, for lessons that question one before lesson 5 trains one.
+"""Models trained in advance, for lessons that question one before lesson 5 trains one.
 
-It is nothing special: ``train_rhymes`` is lesson 5 with more steps, and
-``python -m minigpt_helpers.pretrained`` makes the shipped file anew (about two minutes).
+They are nothing special: each recipe below is lesson 5 with more steps, and
+``python -m minigpt_helpers.pretrained NAME [FILE]`` follows it and makes the shipped file anew:
+``names`` in 15 seconds, ``rhymes`` in minutes, ``shakespeare`` in about two hours.
+
+The text of ``shakespeare`` is not shipped, it is read from ``FILE``: *tiny Shakespeare*, the excerpt
+of the plays that A. Karpathy published with char-rnn in 2015
+(``karpathy/char-rnn``, ``data/tinyshakespeare/input.txt``), by which small models are compared
+since. The plays are in the public domain.
 """
 
 from __future__ import annotations
 
+import hashlib
 from importlib.resources import as_file, files
 
 import numpy as np
@@ -17,27 +24,70 @@ from minigpt_helpers.optim import AdamW, cosine_schedule
 from minigpt_helpers.text import CharTokenizer, train_val_split
 from minigpt_helpers.training import History, train
 
+PRETRAINED = ("names", "rhymes")
+SHAKESPEARE_LENGTH = 1_115_394
+SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+
+Trained = tuple[MiniGPT, CharTokenizer, History]
+
 
 def load_pretrained(name: str = "rhymes") -> tuple[MiniGPT, CharTokenizer]:
-    """The shipped model and its tokenizer. Only ``"rhymes"`` is shipped: else ``ValueError``."""
-    if name != "rhymes":
-        raise ValueError(f"there is no trained model {name!r}: only 'rhymes' is shipped")
+    """The shipped model of that name and its tokenizer, in float64; else ``ValueError``."""
+    if name not in PRETRAINED:
+        known = ", ".join(map(repr, PRETRAINED))
+        raise ValueError(f"there is no trained model {name!r}. Those shipped are {known}.")
     with as_file(files(__package__) / f"{name}.safetensors") as path:
         return load_checkpoint(path)
 
 
-def train_rhymes(steps: int = 2000) -> tuple[MiniGPT, CharTokenizer, History]:
-    """How the shipped model was made, seed and all."""
-    text = load_corpus("rhymes")
+def train_names(steps: int = 1200) -> Trained:
+    """How the shipped model ``names`` was made, seed and all."""
+    return _train(
+        load_corpus("names"), steps, warmup=100, rates=(5e-3, 5e-4), batch_size=32,
+        embed_dim=48, num_heads=4, num_layers=2, max_seq_len=32, dtype=np.float32,
+    )
+
+
+def train_rhymes(steps: int = 2000) -> Trained:
+    """How the shipped model ``rhymes`` was made."""
+    return _train(
+        load_corpus("rhymes"), steps, warmup=100, rates=(3e-3, 3e-4), batch_size=16,
+        embed_dim=64, num_heads=4, num_layers=2, max_seq_len=64, dtype=np.float64,
+    )
+
+
+def train_shakespeare(text: str, steps: int = 9000) -> Trained:
+    """How the shipped model ``shakespeare`` was made, of the text with the SHA-256 above."""
+    return _train(
+        text, steps, warmup=200, rates=(2e-3, 1e-4), batch_size=16, workers=2, eval_every=500,
+        embed_dim=120, num_heads=5, num_layers=5, max_seq_len=256, dtype=np.float32,
+    )
+
+
+def check_shakespeare(text: str) -> str:
+    """``text``, if it is tiny Shakespeare to the letter; else ``ValueError``."""
+    found = hashlib.sha256(text.encode()).hexdigest()
+    if found != SHAKESPEARE_SHA256:
+        raise ValueError(
+            f"this is another text: {len(text):,} characters, SHA-256 {found}. Tiny Shakespeare "
+            f"has {SHAKESPEARE_LENGTH:,} characters, SHA-256 {SHAKESPEARE_SHA256}."
+        )
+    return text
+
+
+def _train(
+    text: str, steps: int, *, warmup, rates, batch_size, workers=None, eval_every=100, **config
+) -> Trained:
     tokenizer = CharTokenizer.from_text(text)
     train_data, val_data = train_val_split(tokenizer.encode(text))
     rng = np.random.default_rng(0)
-    model = MiniGPT(
-        tokenizer.vocab_size, embed_dim=64, num_heads=4, num_layers=2, max_seq_len=64, rng=rng
-    )
+    model = MiniGPT(tokenizer.vocab_size, rng=rng, **config)
     history = train(
-        model, train_data, val_data=val_data, steps=steps, batch_size=16, rng=rng,
+        model, train_data, val_data=val_data, steps=steps, batch_size=batch_size, rng=rng,
         optimizer=AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=0.1),
-        lr=cosine_schedule(3e-3, steps, warmup_steps=min(100, steps // 2), min_lr=3e-4),
+        lr=cosine_schedule(
+            rates[0], steps, warmup_steps=min(warmup, steps // 2), min_lr=rates[1]
+        ),
+        workers=workers, eval_every=eval_every,
     )
     return model, tokenizer, history

@@ -1,10 +1,28 @@
-"""Trains the shipped model anew and saves it: ``python -m minigpt_helpers.pretrained``."""
+"""Trains a shipped model anew and saves it: ``python -m minigpt_helpers.pretrained NAME [FILE]``."""
 
+import sys
 from pathlib import Path
 
-from minigpt_helpers.checkpoints import save_checkpoint
-from minigpt_helpers.pretrained import train_rhymes
+import numpy as np
 
-model, tokenizer, history = train_rhymes()
-save_checkpoint(Path(__file__).with_name("rhymes.safetensors"), model, tokenizer)
-print(f"{model.num_parameters()} parameters, {history}")
+from minigpt_helpers.checkpoints import save_checkpoint
+from minigpt_helpers.corpora import read_text
+from minigpt_helpers.pretrained import (
+    check_shakespeare,
+    train_names,
+    train_rhymes,
+    train_shakespeare,
+)
+
+match sys.argv[1:]:
+    case ["names"]:
+        model, tokenizer, history = train_names()
+    case ["rhymes"]:
+        model, tokenizer, history = train_rhymes()
+    case ["shakespeare", file]:
+        model, tokenizer, history = train_shakespeare(check_shakespeare(read_text(file)))
+    case _:
+        sys.exit("usage: python -m minigpt_helpers.pretrained names | rhymes | shakespeare FILE")
+path = Path(__file__).with_name(f"{sys.argv[1]}.safetensors")
+save_checkpoint(path, model, tokenizer, dtype=np.float16)
+print(f"{model.num_parameters():,} parameters, {path.stat().st_size:,} bytes, {history}")

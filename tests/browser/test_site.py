@@ -18,6 +18,7 @@ from browser.jupyter_page import ROOT
 from browser.operate import EACH_CONTROL
 from browser.site_page import SitePage, SiteServer, live_states, twin_of
 from minigpt_helpers import checks, load_pretrained, no_grad
+from minigpt_helpers.pretrained import PRETRAINED
 from minigpt_helpers.checks._base import REGISTRY
 from minigpt_helpers.training import History
 from minigpt_helpers.widgets.graph_explorer import graph_state
@@ -213,19 +214,20 @@ def test_the_grids_of_the_widgets_pass_as_in_jupyterlab(grid, lab):
     grid.check(json.loads(results))
 
 
-def test_the_models_forward_pass_agrees_on_200_random_texts(lab):
-    model, tokenizer = load_pretrained()
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_a_models_forward_pass_agrees_on_100_random_texts(name, lab):
+    model, tokenizer = load_pretrained(name)
+    rng, longest = np.random.default_rng(0), min(model.max_seq_len, 64)
     texts = [
-        rng.integers(0, tokenizer.vocab_size, rng.integers(1, model.max_seq_len + 1)).tolist()
-        for _ in range(200)
+        rng.integers(0, tokenizer.vocab_size, rng.integers(1, longest + 1)).tolist()
+        for _ in range(100)
     ]
     found = lab.page.evaluate(
-        """async (texts) => {
-            const gpt = await minigpt.loadModel('rhymes');
+        """async ([name, texts]) => {
+            const gpt = await minigpt.loadModel(name);
             return texts.map((ids) => Array.from(gpt.look(ids).logits));
         }""",
-        texts,
+        [name, texts],
     )
     with no_grad():
         for ids, logits in zip(texts, found):

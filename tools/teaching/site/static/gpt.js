@@ -11,10 +11,17 @@ export function readCheckpoint(buffer) {
     JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, size)));
   const tensors = {};
   for (const [name, { dtype, data_offsets: [from, to] }] of Object.entries(entries)) {
-    const Numbers = { F32: Float32Array, F64: Float64Array }[dtype];
-    tensors[name] = Float64Array.from(new Numbers(buffer.slice(8 + size + from, 8 + size + to)));
+    const [Numbers, value] =
+      { F16: [Uint16Array, half], F32: [Float32Array], F64: [Float64Array] }[dtype];
+    tensors[name] = Float64Array.from(new Numbers(buffer.slice(8 + size + from, 8 + size + to)), value);
   }
   return new GPT(JSON.parse(about.config), JSON.parse(about.vocabulary), tensors);
+}
+
+// The number whose float16 has these bits. (Float16Array is too new to rely on.)
+function half(bits) {
+  const exponent = (bits >> 10) & 31, fraction = (bits & 1023) / 1024;
+  return (bits >> 15 ? -1 : 1) * (exponent ? (1 + fraction) * 2 ** (exponent - 15) : fraction * 2 ** -14);
 }
 
 export class GPT {
