@@ -18,8 +18,8 @@ from browser.jupyter_page import ROOT
 from browser.operate import EACH_CONTROL
 from browser.site_page import SitePage, SiteServer, live_states, twin_of
 from minigpt_helpers import checks, load_pretrained, no_grad
-from minigpt_helpers.pretrained import PRETRAINED
 from minigpt_helpers.checks._base import REGISTRY
+from minigpt_helpers.pretrained import PRETRAINED
 from minigpt_helpers.training import History
 from minigpt_helpers.widgets.graph_explorer import graph_state
 from minigpt_helpers.widgets.training_dashboard import dashboard_state
