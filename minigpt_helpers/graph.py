@@ -38,6 +38,11 @@ def no_grad() -> Iterator[None]:
         _thread.recording = before
 
 
+def is_recording() -> bool:
+    """Whether results keep a graph here: true outside of ``no_grad()``, as in training."""
+    return _thread.recording
+
+
 class Node:
     """An array, its gradient, and the nodes it was made from. ``Tensor`` adds the operations."""
 

@@ -8,23 +8,29 @@ The text of ``shakespeare`` is not shipped, it is read from ``FILE``: *tiny Shak
 of the plays that A. Karpathy published with char-rnn in 2015
 (``karpathy/char-rnn``, ``data/tinyshakespeare/input.txt``), by which small models are compared
 since. The plays are in the public domain.
+
+A second run gives another model where two threads share the batches, as for ``shakespeare``: which
+of them draws its dropout first is up to the machine.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import as_file, files
 
 import numpy as np
 
 from minigpt_helpers.checkpoints import load_checkpoint
 from minigpt_helpers.corpora import load_corpus
-from minigpt_helpers.nn import MiniGPT
+from minigpt_helpers.graph import is_recording
+from minigpt_helpers.nn import MiniGPT, Module
 from minigpt_helpers.optim import AdamW, cosine_schedule
 from minigpt_helpers.text import CharTokenizer, train_val_split
 from minigpt_helpers.training import History, train
 
-PRETRAINED = ("names", "rhymes")
+PRETRAINED = ("names", "rhymes", "shakespeare")
 SHAKESPEARE_LENGTH = 1_115_394
 SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 
@@ -56,11 +62,14 @@ def train_rhymes(steps: int = 2000) -> Trained:
     )
 
 
-def train_shakespeare(text: str, steps: int = 9000) -> Trained:
-    """How the shipped model ``shakespeare`` was made, of the text with the SHA-256 above."""
+def train_shakespeare(text: str, steps: int = 7000) -> Trained:
+    """How the shipped model ``shakespeare`` was made, of the text with the SHA-256 above.
+
+    Without dropout its validation loss turns upwards after 1,500 steps.
+    """
     return _train(
         text, steps, warmup=200, rates=(2e-3, 1e-4), batch_size=16, workers=2, eval_every=500,
-        embed_dim=120, num_heads=5, num_layers=5, max_seq_len=256, dtype=np.float32,
+        dropout=0.1, embed_dim=120, num_heads=5, num_layers=5, max_seq_len=256, dtype=np.float32,
     )
 
 
@@ -75,19 +84,50 @@ def check_shakespeare(text: str) -> str:
     return text
 
 
+class Dropout(Module):
+    """``part``, but in training a random ``rate`` of what it gives is 0, the rest scaled up."""
+
+    def __init__(self, part: Module, rate: float, rng: np.random.Generator):
+        self.part, self.rate, self.rng = part, rate, rng
+
+    def forward(self, *args, **options):
+        out = self.part(*args, **options)
+        if not is_recording():
+            return out
+        kept = self.rng.random(out.shape, dtype=np.float32) >= self.rate
+        return out * (kept / (1 - self.rate)).astype(out.dtype)
+
+
+@contextmanager
+def _dropout(model: MiniGPT, rate: float, rng: np.random.Generator) -> Iterator[None]:
+    """Dropout on what attention and feed-forward add to the stream, while ``model`` is trained."""
+    parts = [(block.attention, block.feed_forward) for block in model.blocks]
+    for block, (attention, feed_forward) in zip(model.blocks, parts):
+        if rate:
+            block.attention = Dropout(attention, rate, rng)
+            block.feed_forward = Dropout(feed_forward, rate, rng)
+    try:
+        yield
+    finally:
+        for block, (attention, feed_forward) in zip(model.blocks, parts):
+            block.attention, block.feed_forward = attention, feed_forward
+
+
 def _train(
-    text: str, steps: int, *, warmup, rates, batch_size, workers=None, eval_every=100, **config
+    text: str, steps: int, *, warmup, rates, batch_size, dropout=0.0, workers=None, eval_every=100,
+    **config,
 ) -> Trained:
     tokenizer = CharTokenizer.from_text(text)
     train_data, val_data = train_val_split(tokenizer.encode(text))
     rng = np.random.default_rng(0)
     model = MiniGPT(tokenizer.vocab_size, rng=rng, **config)
-    history = train(
-        model, train_data, val_data=val_data, steps=steps, batch_size=batch_size, rng=rng,
-        optimizer=AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=0.1),
-        lr=cosine_schedule(
-            rates[0], steps, warmup_steps=min(warmup, steps // 2), min_lr=rates[1]
-        ),
-        workers=workers, eval_every=eval_every,
-    )
+    with _dropout(model, dropout, rng):
+        history = train(
+            model, train_data, val_data=val_data, steps=steps, batch_size=batch_size, rng=rng,
+            optimizer=AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=0.1),
+            lr=cosine_schedule(
+                rates[0], steps, warmup_steps=min(warmup, steps // 2), min_lr=rates[1]
+            ),
+            workers=workers, eval_every=eval_every,
+        )
     return model, tokenizer, history
