@@ -12,6 +12,7 @@ import pytest
 
 from minigpt_helpers import corpora
 from minigpt_helpers.corpora import weather
+from minigpt_helpers.corpora.rhymes import rhyme_rate
 from minigpt_helpers.corpora.weather_blocks import best_block_loss
 from minigpt_helpers.text import train_val_split
 
@@ -87,6 +88,42 @@ def test_rhymes():
     assert len(set(lines)) >= 0.95 * len(lines)
     assert max(len(line) for line in lines) < 60
     assert all(line == " ".join(line.split()) for line in lines)
+
+
+@pytest.mark.parametrize(
+    "verse, rate",
+    [
+        ("the cat,\nthe mat.", 1 / 2),
+        ("the cat\nthe cat", 0),  # the same word is no rhyme
+        ("a gate\na cat", 0),  # the silent e belongs to the ending
+        ("a gate\nso late!", 1 / 2),
+        ("little\nbrittle", 1 / 2),
+        ("night\nstar\nlight\nfar", 2 / 4),  # crossed rhymes
+        ("night\nstar\nmoon\nlight", 0),  # three lines back is too far
+        ("the cat\n\n- 1 -\nthe mat", 1 / 2),  # lines without a word do not count
+        ("i know\nit's so", 0),
+        ("it can't\nan ant", 1 / 2),
+        ("my Sky\nto TRY", 1 / 2),
+        ("hm\npsst\nhm", 0),  # no vowel: the whole word is the ending
+    ],
+)
+def test_rhyme_rate(verse, rate):
+    assert rhyme_rate(verse) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "1, 2\n3"])
+def test_rhyme_rate_needs_words(text):
+    with pytest.raises(ValueError, match="no line of the text ends in a word"):
+        rhyme_rate(text)
+
+
+def test_the_rhymes_rhyme_and_it_is_no_chance():
+    lines = corpora.load_corpus("rhymes").splitlines()
+    found = rhyme_rate("\n".join(lines))
+    rng = np.random.default_rng(0)
+    by_chance = np.mean([rhyme_rate("\n".join(rng.permutation(lines))) for _ in range(20)])
+    assert f"{100 * found:.0f} % of its lines rhyme" in README
+    assert f"in random order {100 * by_chance:.0f} %" in README
 
 
 # ---- the weather diary and its entropy rate ----
