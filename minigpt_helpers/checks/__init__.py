@@ -13,6 +13,7 @@ from minigpt_helpers.checks import (
     ps3,
     ps4,
     ps5,
+    ps5_measures,
     ps6,
     ps7,
     tokenization,

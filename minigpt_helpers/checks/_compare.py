@@ -353,9 +353,10 @@ def expect_same(
 
 
 def inputs_in_words(fn: Callable, args: tuple, skipped: int = 0) -> list[str]:
+    """The inputs by their names; functions, and what begins with _, say nothing to the reader."""
     names = list(inspect.signature(fn).parameters)[skipped:]
     return [f"{name} = {show(arg)}" for name, arg in zip(names, args)
-            if not callable(arg)]
+            if not callable(arg) and not name.startswith("_")]
 
 
 def mentions(error: BaseException, word: object) -> bool:

@@ -65,6 +65,7 @@ class Exercise:
     given: Slip | None
     in_words: str
     tol: float
+    together: int
 
 
 @dataclass
@@ -101,13 +102,14 @@ def exercise(
     in_place: bool = False,
     tol: float = TOLERANCE,
     seconds: float = 5.0,
+    together: int = 2,
 ) -> Callable[[Callable], Callable[..., CheckResult]]:
     """Register the decorated function, the right answer, as `checks.<its name>`.
 
     `given`: the edit that makes the bug which the notebook shows; no hint is given away on it.
     `in_words`: the right answer in words, for a mistake that is none of the slips. `call(fn,
     *inputs)`: how to call the function, where that takes more than handing it the inputs; what it
-    returns is compared.
+    returns is compared. `together`: how many slips may be made at once and still be recognized.
     """
 
     def register(reference: Callable) -> Callable[..., CheckResult]:
@@ -115,7 +117,7 @@ def exercise(
         bug = Slip(*given, "") if given else None
         name = reference.__name__
         check_slips(name, source_of(reference), [*known, *([bug] if bug else [])])
-        this = Exercise(reference, call, cases, known, bug, in_words, tol)
+        this = Exercise(reference, call, cases, known, bug, in_words, tol, together)
 
         def body(case: Cases, student: Callable) -> None:
             _try_all(this, case, student)
@@ -216,7 +218,8 @@ def _explain(this: Exercise, case: Cases, tries: list[Try]) -> None:
     end = time.monotonic() + PATIENCE
     bug = (this.given,) if this.given else ()
     for slips, wrong in itertools.chain(
-        wrong_functions(this.reference, bug), wrong_functions(this.reference, this.slips)
+        wrong_functions(this.reference, bug),
+        wrong_functions(this.reference, this.slips, this.together),
     ):
         if time.monotonic() > end:
             break
@@ -224,7 +227,7 @@ def _explain(this: Exercise, case: Cases, tries: list[Try]) -> None:
             case.as_given = bool(bug) and slips == bug
             case.diagnosis = "Hint: " + "\nAnd: ".join(slip.hint for slip in slips)
             return
-    if this.in_words:
+    if this.in_words and not case.missed[0].hints:
         case.diagnosis = f"In words: {this.in_words}"
 
 

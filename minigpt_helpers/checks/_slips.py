@@ -1,7 +1,7 @@
 """Wrong functions made of the right one: each slip is an edit of its source, with a hint.
 
 A slip is `(old, new, hint)`: `old` must stand in the source of the reference exactly once. Slips
-are applied alone and two together, so that a combination of two mistakes is recognised as well.
+are applied alone and two together, so that a combination of two mistakes is recognized as well.
 Only a student's failure makes these functions: importing the checks compiles none.
 """
 
@@ -67,24 +67,24 @@ def _applied(source: str, slips: Sequence[Slip]) -> str | None:
 
 
 def wrong_functions(
-    reference: Callable, slips: Sequence[Slip]
+    reference: Callable, slips: Sequence[Slip], together: int = 2
 ) -> Iterator[tuple[tuple[Slip, ...], Callable]]:
-    """Each slip alone, then every two that do not overlap, with the function that they make.
+    """Each slip alone, then every two (or more) that do not overlap, with the function they make.
 
     Raises SyntaxError if a single slip makes no valid source.
     """
     source = source_of(reference)
-    for together in itertools.chain(
-        ((slip,) for slip in slips), itertools.combinations(slips, 2)
+    for some in itertools.chain.from_iterable(
+        itertools.combinations(slips, count) for count in range(1, together + 1)
     ):
-        text = _applied(source, together)
+        text = _applied(source, some)
         if text is None:
             continue
         names = dict(reference.__globals__)
         try:
             exec(compile(text, "<slip>", "exec"), names)
         except SyntaxError:
-            if len(together) == 1:
+            if len(some) == 1:
                 raise
             continue
-        yield together, names[reference.__name__]
+        yield some, names[reference.__name__]

@@ -187,11 +187,11 @@ def loss_gradient(logits, targets):
 # ---- the step -----------------------------------------------------------------------------------
 
 
-def _after(step, batches, lr, left_over, what):
+def _after(step, batches, lr, _left_over, what):
     """The parameters of a tiny model after a step on each batch, or what the last one returned."""
     model = MiniGPT(5, 4, 1, 1, 4, rng=np.random.default_rng(0))
     for p in model.parameters():
-        p.grad = np.full(p.shape, left_over)
+        p.grad = np.full(p.shape, _left_over)
     for x, y in batches:
         returned = step(model, x, y, lr)
     if what == "the loss":
