@@ -15,6 +15,7 @@ from minigpt_helpers.checks import (
     ps5,
     ps5_measures,
     ps6,
+    ps6_judge,
     ps7,
     tokenization,
     training,

@@ -65,7 +65,7 @@ class Exercise:
     given: Slip | None
     in_words: str
     tol: float
-    together: int
+    bugs: int
 
 
 @dataclass
@@ -102,14 +102,15 @@ def exercise(
     in_place: bool = False,
     tol: float = TOLERANCE,
     seconds: float = 5.0,
-    together: int = 2,
+    bugs: int = 0,
 ) -> Callable[[Callable], Callable[..., CheckResult]]:
     """Register the decorated function, the right answer, as `checks.<its name>`.
 
     `given`: the edit that makes the bug which the notebook shows; no hint is given away on it.
     `in_words`: the right answer in words, for a mistake that is none of the slips. `call(fn,
     *inputs)`: how to call the function, where that takes more than handing it the inputs; what it
-    returns is compared. `together`: how many slips may be made at once and still be recognized.
+    returns is compared. `bugs`: the first so many slips are the bugs of the code that the notebook
+    shows; any number of them may be left.
     """
 
     def register(reference: Callable) -> Callable[..., CheckResult]:
@@ -117,7 +118,7 @@ def exercise(
         bug = Slip(*given, "") if given else None
         name = reference.__name__
         check_slips(name, source_of(reference), [*known, *([bug] if bug else [])])
-        this = Exercise(reference, call, cases, known, bug, in_words, tol, together)
+        this = Exercise(reference, call, cases, known, bug, in_words, tol, bugs)
 
         def body(case: Cases, student: Callable) -> None:
             _try_all(this, case, student)
@@ -219,7 +220,7 @@ def _explain(this: Exercise, case: Cases, tries: list[Try]) -> None:
     bug = (this.given,) if this.given else ()
     for slips, wrong in itertools.chain(
         wrong_functions(this.reference, bug),
-        wrong_functions(this.reference, this.slips, this.together),
+        wrong_functions(this.reference, this.slips, this.bugs),
     ):
         if time.monotonic() > end:
             break

@@ -67,15 +67,16 @@ def _applied(source: str, slips: Sequence[Slip]) -> str | None:
 
 
 def wrong_functions(
-    reference: Callable, slips: Sequence[Slip], together: int = 2
+    reference: Callable, slips: Sequence[Slip], bugs: int = 0
 ) -> Iterator[tuple[tuple[Slip, ...], Callable]]:
-    """Each slip alone, then every two (or more) that do not overlap, with the function they make.
+    """Each slip alone, every two, and any number of the first `bugs`, with the function they make.
 
-    Raises SyntaxError if a single slip makes no valid source.
+    Slips that overlap are not put together. Raises SyntaxError if a single slip makes no valid source.
     """
     source = source_of(reference)
-    for some in itertools.chain.from_iterable(
-        itertools.combinations(slips, count) for count in range(1, together + 1)
+    more = (itertools.combinations(slips[:bugs], count) for count in range(3, bugs + 1))
+    for some in itertools.chain(
+        ((slip,) for slip in slips), itertools.combinations(slips, 2), *more
     ):
         text = _applied(source, some)
         if text is None:

@@ -162,7 +162,7 @@ _BACK = "        loss.backward()\n"
     not_tested="speed; how well the model writes",
     in_place=True,  # the model learns
     seconds=10.0,
-    together=3,
+    bugs=4,
     in_words="targets one further on, mean loss, gradients to zero, backward, step down; the loss "
     "of each step, taken before it",
     cases=_windows,
