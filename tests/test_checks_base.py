@@ -219,6 +219,21 @@ def test_an_exception_is_told_with_its_type_its_text_and_the_line():
     assert f"in line {line} (broken): `return rows[10_000]`" in message
 
 
+@pytest.mark.parametrize("rows", [
+    lambda q: [row[10_000] for row in q],
+    lambda q: {row[10_000] for row in q},
+    lambda q: {0: row[10_000] for row in q},
+    lambda q: sum(row[10_000] for row in q),
+])
+def test_a_comprehension_is_told_by_the_function_it_stands_in(rows):
+    """Python 3.11 runs it in a frame of its own, later ones do not: the message is the same."""
+    def broken(q, k):
+        return rows(q)
+
+    message = make()(broken).message
+    assert "(your lambda): " in message and "comp>" not in message and "genexpr" not in message
+
+
 def test_the_line_is_the_readers_also_when_the_package_raises():
     from minigpt_helpers.text import CharTokenizer
 

@@ -210,10 +210,17 @@ def _place(error: BaseException, body: CodeType) -> tuple[str, int, bool]:
             line = trace.tb_lineno
             source = linecache.getline(file, line, frame.f_globals).strip()
             blank = _has_blank(source) or any(v is ... for v in frame.f_locals.values())
-            name = frame.f_code.co_name.replace("<lambda>", "your lambda")
+            name = _function_name(frame.f_code)
             place = f", in line {line} ({name})" + (f": `{source}`" if source else "")
         trace = trace.tb_next
     return place, line, blank
+
+
+def _function_name(code: CodeType) -> str:
+    """The function that the code belongs to, also where Python runs a comprehension apart."""
+    loops = {"<locals>", "<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"}
+    names = [name for name in code.co_qualname.split(".") if name not in loops]
+    return (names or ["<module>"])[-1].replace("<lambda>", "your lambda")
 
 
 def _has_blank(source: str) -> bool:
