@@ -10,6 +10,10 @@ from tools.launcher.project import Project
 
 def run_benchmarks(project: Project, arguments: list[str]) -> int:
     """``bench [PART]... [options]``; paths in them are seen from the folder you are in."""
+    if arguments[:1] == ["hub"]:  # which starts a hub of its own
+        prepare(project, "lessons")
+        command = [str(project.python), "-P", "-m", "tools.teaching.hub.bench", *arguments[1:]]
+        return subprocess.call(command, env=project.child_env())
     prepare(project, "tests" if "widgets" in arguments else "lessons")  # a browser's driver
     command = [str(project.python), "-P", "-m", "tools.benchmarks", *arguments]
     return subprocess.call(command, env=project.child_env())

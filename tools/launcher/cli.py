@@ -11,6 +11,7 @@ from typing import NamedTuple
 from tools.launcher import (
     bench,
     coverage,
+    hub,
     lab,
     locking,
     matrix,
@@ -56,7 +57,7 @@ COMMANDS = {
     ),
     "test": Command(
         testing.run_tests,
-        "[quick|lint|types|unit|notebooks|browser|bridge]... [pytest options]",
+        "[quick|lint|types|unit|notebooks|browser|bridge|hub]... [pytest options]",
         "run all tests, or the parts named (quick: a choice of the unit tests, under a minute)",
     ),
     "coverage": Command(
@@ -91,9 +92,9 @@ COMMANDS = {
     ),
     "bench": Command(
         bench.run_benchmarks,
-        "[PART]... [--size NAME] [--rounds N] [--help]",
+        "[PART]... [--size NAME] [--rounds N] [--help] | hub [--students N]",
         "measure speed, memory and quality, beside PyTorch if it is there; the figures go to\n"
-        "build/bench/ (--help: parts and options)",
+        "build/bench/ (--help: parts and options; hub: a class of simulated students)",
     ),
     "mutants": Command(
         bench.run_mutants,
@@ -106,6 +107,11 @@ COMMANDS = {
         "FOLDER [--out FOLDER] [--help]",
         "for teachers: grade the problem sets that students handed in; see docs/grading.md\n"
         "(--help: all options)",
+    ),
+    "hub": Command(
+        hub.hub,
+        "[--config FILE] [--ip ADDRESS] [--port N] [--help]",
+        "for teachers: a JupyterHub for a class on this machine; see docs/hub.md",
     ),
     "quizzes": Command(
         sets.make_quizzes,

@@ -1,6 +1,7 @@
 """Makes ``.venv`` and installs into it, once: a second start sees that all is there.
 
 The site has an environment of its own: JupyterLab would load the extensions that JupyterLite brings.
+So has the hub: students run its Python, and cannot change it.
 
 Two installs, because pip refuses an editable package beside hashes: first the lock, each file of
 it held against its hash; then this project itself, without looking for anything more.
@@ -30,18 +31,21 @@ LOCKS = {
     "lessons": "tools/locks/lessons.lock",
     "teaching": "tools/locks/teaching.lock",
     "site": "tools/locks/site.lock",
+    "hub": "tools/locks/hub.lock",
     "tests": "tools/locks/tests.lock",
 }
 CONTAINS = {
     "lessons": ("lessons",),
     "teaching": ("teaching", "lessons"),
     "site": ("site",),
+    "hub": ("hub",),
     "tests": ("tests", "teaching", "lessons"),
 }
 NEEDED_SPACE = {
     "lessons": 700,
     "teaching": 1100,
     "site": 1200,
+    "hub": 1100,
     "tests": 1400,
 }  # MB, with the download
 

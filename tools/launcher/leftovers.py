@@ -12,8 +12,8 @@ from pathlib import Path
 
 # Made by start.py and by programs that run: named in .gitignore, and no part of the project.
 MADE = {
-    ".git", ".venv", ".venv-site", ".jupyter", "build", "my_work", "__pycache__", ".pytest_cache",
-    ".ruff_cache", ".hypothesis", ".ipynb_checkpoints", ".coverage",
+    ".git", ".venv", ".venv-site", ".jupyter", "build", "hub", "my_work", "__pycache__",
+    ".pytest_cache", ".ruff_cache", ".hypothesis", ".ipynb_checkpoints", ".coverage",
 }  # fmt: skip
 
 

@@ -65,6 +65,7 @@ def requirements(project: Project, wanted: str) -> list[str]:
         "lessons": [],
         "teaching": ["teach"],
         "site": ["site"],
+        "hub": ["hub"],
         "tests": ["teach", "test"],
     }
     for extra in extras[wanted]:

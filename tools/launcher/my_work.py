@@ -1,7 +1,8 @@
 """The student's own notebooks: copies in ``my_work/``, made when absent, never overwritten.
 
-A copy has no outputs (see ``student_copy``). Beside the copies ``.versions.json`` keeps the hash that
-each original had when it was copied, so that a newer original can be told of.
+A copy has no outputs (see ``student_copy``); one of a problem set ends with a cell that hands it in.
+Beside the copies ``.versions.json`` keeps the hash that each original had when it was copied, so that
+a newer original can be told of.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import re
 from pathlib import Path
 
 from tools.launcher.project import Project, UserError, python_name, say
-from tools.launcher.student_copy import student_copy
+from tools.launcher.student_copy import student_copy, with_hand_in
 
 
 def bring_up_to_date(project: Project) -> None:
@@ -38,7 +39,7 @@ def reset(project: Project, wanted: str) -> Path:
     name = find_name(project, wanted)
     mine = project.work / name
     copied_from = read_versions(project)
-    if mine.exists() and mine.read_bytes() != student_copy((project.notebooks / name).read_bytes()):
+    if mine.exists() and mine.read_bytes() != copy_of(project, name):
         kept = free_name(mine)
         os.replace(mine, kept)
         say(f"Your notebook is kept as {kept.relative_to(project.root).as_posix()}")
@@ -104,9 +105,16 @@ def fresh_copy(project: Project, name: str, copied_from: dict[str, str]) -> None
     original, mine = project.notebooks / name, project.work / name
     mine.parent.mkdir(parents=True, exist_ok=True)
     half = mine.with_name(mine.name + ".part")  # a full disk leaves this, not half a notebook
-    half.write_bytes(student_copy(original.read_bytes()))
+    half.write_bytes(copy_of(project, name))
     os.replace(half, mine)
     copied_from[name] = hash_of(original)
+
+
+def copy_of(project: Project, name: str) -> bytes:
+    """What a student gets of a notebook; a problem set can be handed in from its last cell."""
+    copy = student_copy((project.notebooks / name).read_bytes())
+    in_sets = Path(name).parts[0] == "problems"
+    return with_hand_in(copy, Path(name).stem) if in_sets else copy
 
 
 def hash_of(path: Path) -> str:

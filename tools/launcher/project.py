@@ -50,6 +50,7 @@ class Project:
 
     root: Path
     environment: str = ".venv"
+    home: Path | None = None  # where my_work/ is, if not in the project
 
     @property
     def venv(self) -> Path:
@@ -59,6 +60,10 @@ class Project:
     def for_site(self) -> Project:
         """The same with the environment in which the web site is built."""
         return replace(self, environment=".venv-site")
+
+    def for_hub(self, folder: Path) -> Project:
+        """The same with the environment that a hub has in its folder, for all students."""
+        return replace(self, environment=str(folder / ".venv-hub"))
 
     @property
     def python(self) -> Path:
@@ -84,7 +89,7 @@ class Project:
     @property
     def work(self) -> Path:
         """The student's own copies."""
-        return self.root / "my_work"
+        return (self.home or self.root) / "my_work"
 
     @property
     def slides(self) -> Path:

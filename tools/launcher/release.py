@@ -22,8 +22,8 @@ from tools.launcher.student_copy import joined, student_copy
 
 # What stays with the teacher: solutions, and whatever holds right answers.
 TEACHERS = re.compile(
-    r"notebooks/solutions/|docs/(answers|teaching|grading|quizzes)\b|tools/teaching/(grading/|hub/|problems\.py)"
-    r"|tests/(answers/|problem_set|test_(answers|checks|problems|grading|hub|release|teaching|notebook_lint"
+    r"notebooks/solutions/|docs/(answers|teaching|grading|hub|quizzes)\b|tools/teaching/(grading/|hub/|problems\.py)"
+    r"|tests/(answers/|hub/|problem_set|test_(answers|checks|problems|grading|hub|release|teaching|notebook_lint"
     r"|lesson_table|readme|quizzes))"
 )
 LINK = re.compile(r"(?<!!)\[([^\]\n]*)\]\(([^)\s]+)\)")
@@ -40,6 +40,16 @@ def release(project: Project, arguments: list[str]) -> int:
             f"release cannot do {' '.join(arguments)!r}.",
             f"{python_name()} start.py release --out mini-gpt.zip",
         )
+    count = pack(project, target)
+    say(
+        f"Written: {target} ({count} files). Students unpack it and type "
+        f"{python_name()} start.py in it."
+    )
+    return 0
+
+
+def pack(project: Project, target: Path) -> int:
+    """Write the archive; the number of its files."""
     names = [name for name in tracked(project) if not TEACHERS.match(name)]
     target.parent.mkdir(parents=True, exist_ok=True)
     half = target.with_name(target.name + ".part")  # a full disk leaves this, not half an archive
@@ -47,11 +57,7 @@ def release(project: Project, arguments: list[str]) -> int:
         for name in names:
             add(archive, f"mini-gpt/{name}", for_students(project.root / name, name, names))
     os.replace(half, target)
-    say(
-        f"Written: {target} ({len(names)} files). Students unpack it and type "
-        f"{python_name()} start.py in it."
-    )
-    return 0
+    return len(names)
 
 
 def tracked(project: Project) -> list[str]:

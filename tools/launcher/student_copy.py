@@ -11,6 +11,14 @@ import re
 
 COMMENT = re.compile(r"\s*<!--\s*(?:slide|notes)\b.*?-->", re.DOTALL)
 STILL = 'class="minigpt-still"'
+HAND_IN_CELLS = ("hand-in-text", "hand-in")  # their ids
+HAND_IN_TEXT = """## Hand in
+
+Save this notebook (Ctrl+S), take away the `#` in the next cell, and run it. The answer is your receipt.
+You may do so as often as you like: the last one counts."""
+HAND_IN_CODE = """from minigpt_helpers.hand_in import hand_in
+
+# hand_in("{name}")"""
 
 
 def student_copy(original: bytes, outputs: bool = False) -> bytes:
@@ -24,6 +32,27 @@ def student_copy(original: bytes, outputs: bool = False) -> bytes:
         notebook["cells"] = [cell for cell in map(change, notebook["cells"]) if cell]
     except (ValueError, TypeError, LookupError, AttributeError):
         return original
+    text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)
+    return (text + "\n").encode("utf-8", "surrogatepass")
+
+
+def with_hand_in(copy: bytes, name: str) -> bytes:
+    """The copy of a problem set with two more cells at its end, by which it is handed in."""
+    notebook = json.loads(copy)
+    text, code = HAND_IN_CELLS
+    notebook["cells"] += [
+        {"cell_type": "markdown", "id": text, "metadata": {}, "source": HAND_IN_TEXT},
+        {
+            "cell_type": "code",
+            "execution_count": None,
+            "id": code,
+            "metadata": {},
+            "outputs": [],
+            "source": HAND_IN_CODE.format(name=name),
+        },
+    ]
+    for cell in notebook["cells"][-2:]:
+        cell["source"] = cell["source"].splitlines(keepends=True)
     text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)
     return (text + "\n").encode("utf-8", "surrogatepass")
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -54,7 +55,11 @@ def run_tests(project: Project, arguments: list[str]) -> int:
     say("\n== summary ==")
     for name, problem in results.items():
         say(f"{name + ':':11}{'passed' if problem is None else problem}")
-    return 0 if all(problem in (None, NO_BROWSER, NO_TORCH) for problem in results.values()) else 1
+    return (
+        0
+        if all(problem in (None, NO_BROWSER, NO_TORCH, NO_HUB) for problem in results.values())
+        else 1
+    )
 
 
 def lint(project: Project, options: list[str], variables: dict[str, str]) -> str | None:
@@ -91,7 +96,7 @@ def run_each(
 
 
 def unit_tests(project: Project, options: list[str], variables: dict[str, str]) -> str | None:
-    elsewhere = ["--ignore=tests/browser", "--ignore=tests/bridge"]
+    elsewhere = [f"--ignore=tests/{name}" for name in ("browser", "bridge", "hub")]
     words = ["tests", *elsewhere, *processes(options), *options]
     return pytest(project, "unit", words, variables)
 
@@ -139,6 +144,7 @@ def browser_tests(project: Project, options: list[str], variables: dict[str, str
 
 
 SCALE = "notebooks/extras/07_scale.ipynb"  # with PyTorch it computes more, and prints the same
+NO_HUB = "did not run: only Linux has what they test"
 NO_TORCH = "did not run: PyTorch and transformers are not installed"
 
 
@@ -153,6 +159,14 @@ def bridge_tests(project: Project, options: list[str], variables: dict[str, str]
     return problem or pytest(project, "bridge notebook", [*NBVAL, SCALE, *options], variables)
 
 
+def hub_tests(project: Project, options: list[str], variables: dict[str, str]) -> str | None:
+    """A hub with students in it; installs it anew. What needs root says so where it is skipped."""
+    if sys.platform != "linux":
+        say(f"\n== hub tests ==\nhub tests {NO_HUB}")
+        return NO_HUB
+    return pytest(project, "hub", ["tests/hub", "-rs", *options], variables)
+
+
 PARTS = {
     "quick": quick_tests,
     "lint": lint,
@@ -161,10 +175,11 @@ PARTS = {
     "notebooks": notebook_tests,
     "browser": browser_tests,
     "bridge": bridge_tests,
+    "hub": hub_tests,
 }
 
 
-BY_NAME = {"quick"}
+BY_NAME = {"quick", "hub"}
 
 
 def pytest(

@@ -22,7 +22,7 @@ from pathlib import Path
 import nbformat
 
 from tools.launcher.project import here
-from tools.teaching.grading import report, submissions
+from tools.teaching.grading import inbox, report, submissions
 from tools.teaching.grading.cells import ProblemSet, answer_hash
 from tools.teaching.grading.feedback import feedback
 from tools.teaching.grading.report import Mark, Row, Student
@@ -51,7 +51,7 @@ def arguments(words: list[str]) -> argparse.Namespace:
         "folder",
         type=Path,
         help="with FOLDER/<student>/ps1_....ipynb, <student>_ps1_....ipynb, or "
-        "what Moodle or Canvas export; also a zip archive",
+        "what Moodle or Canvas export; also a zip archive, or the inbox/ of a hub",
     )
     add(
         "--out",
@@ -101,7 +101,11 @@ def main(words: list[str]) -> int:
         return refuse(f"There is no folder {options.folder}.")
     csv.field_size_limit(2**27)
     try:
-        names = report.class_list(options.students) if options.students else []
+        names = (
+            report.class_list(options.students)
+            if options.students
+            else [Student(one.name, one.id) for one in inbox.owners(options.folder)]
+        )
         earlier = marks_in(options.out / "open_marks.csv")
         given = marks_in(options.open) if options.open else {}
         solutions = sorted(options.solutions.glob("*.ipynb"))

@@ -242,12 +242,13 @@ HEADINGS = {
 
 def class_list(path: Path) -> list[Student]:
     """The students in a file: a name a line, or a table with a heading as Moodle and Canvas write it.
+    Lines that begin with # are for the reader.
 
     Without a heading a line is one name, also `Müller, Jürgen`; after a semicolon or tab, or after a
     name between quotes, comes the id.
     """
     text, _ = decoded(path.read_bytes())
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if not lines:
         return []
     table = list(csv.reader(lines, delimiter=separator(lines[0])))

@@ -5,7 +5,7 @@
     FOLDER/Jürgen Müller_1234567_assignsubmission_file/  Moodle's export
     FOLDER/mullerjurgen_LATE_1234_5678_ps1.ipynb         Canvas's export
 
-and zip archives of all of these, also in each other.
+and zip archives of all of these, also in each other; and the inbox of a hub.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
 
+from tools.launcher.student_copy import HAND_IN_CELLS
+from tools.teaching.grading import inbox
 from tools.teaching.grading.times import read_time
 
 MOST_BYTES = 20_000_000  # of a notebook
@@ -130,7 +132,14 @@ def find(
     Archives are unpacked into `scratch`. `naming(name, id)`: the student as the class list has them.
     """
     finder = Finder(sets, untouched, scratch, naming)
-    if folder.is_file():
+    if scratch is not None and inbox.owners(folder):
+        for copy, whose in inbox.copy(folder, scratch):
+            if copy is None:
+                problem = "the inbox cannot be read"
+                finder.add(Submission(whose.name, "", problem=problem, id=whose.id))
+            else:
+                finder.students_folder(copy, whose.name, whose.id, False, "", "")
+    elif folder.is_file():
         finder.archive(folder, folder.name)
     else:
         finder.level(folder, "")
@@ -436,7 +445,7 @@ def notebook_of(data: bytes) -> tuple[NotebookNode, list[str]]:
             warnings.simplefilter("ignore")  # of old or careless writers
             if int(raw["nbformat"]) < 4:
                 raw = nbformat.convert(nbformat.from_dict(raw), 4)
-            cells = [clean(cell) for cell in raw["cells"]]
+            cells = [clean(cell) for cell in raw["cells"] if not hands_in(cell)]
     except Exception as error:  # whatever the conversion of a strange file stumbles over
         raise Unreadable(f"not a notebook ({type(error).__name__})") from None
     strange = cells.count(None)
@@ -472,6 +481,13 @@ def decoded(data: bytes) -> tuple[str, str]:
         return data.decode("utf-8-sig"), ""
     except UnicodeDecodeError:
         return data.decode("cp1252", "replace"), "cp1252 (Windows)"
+
+
+def hands_in(cell: object) -> bool:
+    """Is this one of the two cells that a student's copy has more than its original?"""
+    if not isinstance(cell, dict) or cell.get("id") not in HAND_IN_CELLS:
+        return False
+    return cell.get("cell_type") == "markdown" or "hand_in(" in "".join(cell.get("source", ""))
 
 
 def clean(cell: object) -> NotebookNode | None:
