@@ -12,6 +12,7 @@ from minigpt_helpers.checks import (
     ps2,
     ps3,
     ps4,
+    ps4_model,
     ps5,
     ps5_measures,
     ps6,

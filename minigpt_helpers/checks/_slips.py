@@ -69,14 +69,14 @@ def _applied(source: str, slips: Sequence[Slip]) -> str | None:
 def wrong_functions(
     reference: Callable, slips: Sequence[Slip], bugs: int = 0
 ) -> Iterator[tuple[tuple[Slip, ...], Callable]]:
-    """Each slip alone, every two, and any number of the first `bugs`, with the function they make.
+    """Each slip alone, any number of the first `bugs`, every two, with the function they make.
 
     Slips that overlap are not put together. Raises SyntaxError if a single slip makes no valid source.
     """
     source = source_of(reference)
-    more = (itertools.combinations(slips[:bugs], count) for count in range(3, bugs + 1))
+    left = (itertools.combinations(slips[:bugs], count) for count in range(3, bugs + 1))
     for some in itertools.chain(
-        ((slip,) for slip in slips), itertools.combinations(slips, 2), *more
+        ((slip,) for slip in slips), *left, itertools.combinations(slips, 2)
     ):
         text = _applied(source, some)
         if text is None:
