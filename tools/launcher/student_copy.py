@@ -38,9 +38,8 @@ def student_copy(original: bytes, outputs: bool = False) -> bytes:
 
 def with_hand_in(copy: bytes, name: str) -> bytes:
     """The copy of a problem set with two more cells at its end, by which it is handed in."""
-    notebook = json.loads(copy)
     text, code = HAND_IN_CELLS
-    notebook["cells"] += [
+    more = [
         {"cell_type": "markdown", "id": text, "metadata": {}, "source": HAND_IN_TEXT},
         {
             "cell_type": "code",
@@ -51,8 +50,13 @@ def with_hand_in(copy: bytes, name: str) -> bytes:
             "source": HAND_IN_CODE.format(name=name),
         },
     ]
-    for cell in notebook["cells"][-2:]:
+    for cell in more:
         cell["source"] = cell["source"].splitlines(keepends=True)
+    try:
+        notebook = json.loads(copy)
+        notebook["cells"] += more
+    except (ValueError, TypeError, LookupError):  # no notebook
+        return copy
     text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)
     return (text + "\n").encode("utf-8", "surrogatepass")
 
