@@ -999,6 +999,7 @@ def test_all_parts_run_and_a_missing_browser_is_said(project, parts, capsys):
         "tests",
         "--ignore=tests/browser",
         "--ignore=tests/bridge",
+        "--ignore=tests/hub",
         "-n",
         "2",
         "--dist",
