@@ -181,8 +181,8 @@ _BACK = "        loss.backward()\n"
         (f"{_LOOP_ZERO}{_BACK}{_LOOP_MOVE}", f"{_BACK}{_LOOP_MOVE}{_LOOP_ZERO}", "You set the "
          "gradients to 0 after the step. Those that somebody left take part in the first step: set "
          "them to 0 before backward."),
-        (f"{_LOOP_ZERO}{_BACK}", f"{_BACK}{_LOOP_ZERO}", "Nothing moves: at the moment of the step "
-         "the gradients are 0. Set them to 0 before backward."),
+        (f"{_LOOP_ZERO}{_BACK}", f"{_BACK}{_LOOP_ZERO}", "The parameters stay as they were. Is "
+         "p.data changed at all, and are the gradients not 0 at that moment?"),
         (f"losses = []\n    for ids in windows:\n        x, y = ids[:, :-1], ids[:, 1:]\n"
          f"        loss = cross_entropy_loss(model(x), y)\n{_LOOP_ZERO}",
          f"losses = []\n{_LOOP_ZERO.replace(' ' * 8, ' ' * 4, 1)}    for ids in windows:\n"

@@ -107,34 +107,32 @@ def ps6_line_loss(model, tokenizer, line):
     return np.mean(surprises)
 
 
-def _loss_of(model, tokenizer, line):
-    """The same for a line that fits into the window: all characters in one go."""
+def _surprises(model, tokenizer, line):
+    """Those of a line that fits into the window: all characters in one go."""
     ids = tokenizer.encode("\n" + line)
     with no_grad():
         rows = log_softmax(model(ids[:-1]).data)
-    return -np.mean(rows[np.arange(len(line)), ids[1:]])
+    return -rows[np.arange(len(line)), ids[1:]]
 
 
 def _groups(rng):
-    """Lines whose odd one is clear, at a new place, and not the one with the largest sum."""
+    """Lines whose odd one is clear, at a new place, without the largest sum or single surprise."""
     model, tokenizer, line = _setting(rng, 20)
     found = []
     for lengths in [(18, 9, 7), (5, 14, 8, 19, 6), (11, 17, 6, 8, 10, 9), (16, 7, 8, 5, 12, 6, 9)]:
         while True:
             lines = [line(length) for length in lengths]
-            losses = np.array([_loss_of(model, tokenizer, one) for one in lines])
+            surprises = [_surprises(model, tokenizer, one) for one in lines]
+            losses = np.array([each.mean() for each in surprises])
             odd, clear = int(losses.argmax()), np.sort(losses)[-1] - np.sort(losses)[-2] > 0.15
-            sums = losses * lengths
-            taken = [int(sums.argmax()), *found]
-            if (clear and 0 < odd < len(lines) - 1 and odd not in taken
+            sums, peaks = losses * lengths, [each.max() for each in surprises]
+            apart = {odd, int(sums.argmax()), int(np.argmax(peaks))}
+            if (clear and 0 < odd < len(lines) - 1 and odd not in found and len(apart) == 3
                     and sums.argmin() != losses.argmin()):
                 found.append(odd)
                 break
         name = f"{len(lines)} lines of {', '.join(map(str, lengths))} characters"
         yield name, model, tokenizer, lines
-
-
-_LOSSES = "_loss_of(model, tokenizer, line)"
 
 
 @exercise(
@@ -146,12 +144,13 @@ _LOSSES = "_loss_of(model, tokenizer, line)"
     in_words="the mean loss of each line; the number of the line with the largest",
     cases=_groups,
     slips=[
-        (_LOSSES, f"{_LOSSES} * len(line)", "You took the sums: a long line has a large one. Compare "
+        (".mean()", ".sum()", "You took the sums: a long line has a large one. Compare "
          "the means."),
         ("np.argmax(losses)", "np.argmin(losses)", "That is the line with the lowest loss. The odd "
          "one has the highest."),
-        (f"{_LOSSES} for line in lines]\n    return int(np.argmax",
-         f"{_LOSSES} * len(line) for line in lines]\n    return int(np.argmin",
+        (".mean()", ".max()", "You took the largest single surprise of each line. Compare the means."),
+        (".mean() for line in lines]\n    return int(np.argmax",
+         ".sum() for line in lines]\n    return int(np.argmin",
          "That is the line with the lowest sum. The odd one has the highest mean."),
         ("np.argmax(losses)", "np.argmax(losses) + 1", "Lines are counted from 0."),
         ("int(np.argmax(losses))", "lines[np.argmax(losses)]", "That is the line itself. Return its "
@@ -162,7 +161,7 @@ _LOSSES = "_loss_of(model, tokenizer, line)"
     ],
 )
 def ps6_odd_one_out(model, tokenizer, lines):
-    losses = [_loss_of(model, tokenizer, line) for line in lines]
+    losses = [_surprises(model, tokenizer, line).mean() for line in lines]
     return int(np.argmax(losses))
 
 
