@@ -32,14 +32,7 @@ from minigpt_helpers import (
 )
 from minigpt_helpers.functional import gelu
 from minigpt_helpers.graph import GRAPHS_KEPT
-
-V = 6
-DATA = np.array([0, 1, 2, 3, 4, 5, 3, 2] * 12)
-
-
-def model_of(dtype=np.float64, seed=0):
-    return MiniGPT(V, 8, 2, 1, 6, rng=np.random.default_rng(seed), dtype=dtype)
-
+from small_model import DATA, model_of
 
 # Losses kept in a list
 

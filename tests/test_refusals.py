@@ -29,13 +29,7 @@ from minigpt_helpers import (
     train,
 )
 from minigpt_helpers.optim import BLOCK
-
-V = 6
-DATA = np.array([0, 1, 2, 3, 4, 5, 3, 2] * 12)
-
-
-def model_of(dtype=np.float64, seed=0):
-    return MiniGPT(V, 8, 2, 1, 6, rng=np.random.default_rng(seed), dtype=dtype)
+from small_model import DATA, V, model_of
 
 
 def same(a, b):

@@ -219,7 +219,7 @@ def _budgets(rng):
     for name, pair, extra in [
         ("a budget of about 100,000", None, 0),
         ("a budget of about a million", None, 1),
-        ("a budget that one model meets exactly", (pick(range(40, 120, 8)), pick([3, 4, 5])), 0),
+        ("a budget that one model meets exactly", (pick(range(40, 120, 16)), pick([3, 4, 5])), 0),
         ("one parameter short of a model", (pick(range(40, 120, 8)), pick([6, 7, 8])), -1),
         ("a wide model", (256, pick([1, 2, 5])), 3),
         ("a deep model", (pick(range(16, 64, 8)), 12), 3),

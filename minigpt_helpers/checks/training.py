@@ -92,6 +92,12 @@ def _logits(rng):
 
 
 _EACH = "[np.arange(len(targets)), targets]"
+_STABLE = [
+    ("logits - logits.max(axis=1, keepdims=True)", "logits", "exp(1000) overflows. Subtract the "
+     "largest logit of each row first."),
+    ("logits.max(axis=1, keepdims=True)", "logits.max()", "Each row needs its own maximum: axis=1, "
+     "keepdims=True."),
+]
 
 
 @exercise(
@@ -102,10 +108,7 @@ _EACH = "[np.arange(len(targets)), targets]"
     "then the mean over the rows",
     cases=_logits,
     slips=[
-        ("logits - logits.max(axis=1, keepdims=True)", "logits", "exp(1000) overflows. Subtract "
-         "the largest logit of each row first."),
-        ("logits.max(axis=1, keepdims=True)", "logits.max()", "Each row needs its own maximum: "
-         "axis=1, keepdims=True."),
+        *_STABLE,
         ("logits.max(axis=1, keepdims=True)", "np.abs(logits).max(axis=1, keepdims=True)",
          "Subtract the largest logit, not the largest size: near -1000 every exp becomes 0."),
         ("log_sums - picked", "picked - log_sums", "The minus is missing: a loss is positive."),
@@ -152,10 +155,7 @@ _AT = f"probs{_EACH} -= 1"
     in_words="softmax of each row, minus 1 at the row's target, all divided by T",
     cases=_logits,
     slips=[
-        ("logits - logits.max(axis=1, keepdims=True)", "logits", "exp(1000) overflows. Subtract "
-         "the largest logit of each row first."),
-        ("logits.max(axis=1, keepdims=True)", "logits.max()", "Each row needs its own maximum: "
-         "axis=1, keepdims=True."),
+        *_STABLE,
         (" / len(targets)", "", "The loss is a mean over T positions: divide by T."),
         ("return probs", "return -probs", "The sign: softmax minus one-hot."),
         (_AT, "pass", "Subtract 1 at the target of each row, before you divide."),

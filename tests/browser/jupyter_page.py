@@ -38,21 +38,6 @@ KNOWN = {
 }
 
 
-# The environment of the tests also holds tools for teachers. Students have none of them, so these
-# servers are without their server extensions and without their part in the page.
-CONFIG = {
-    "jupyter_server_config.json": {
-        "ServerApp": {
-            "jpserver_extensions": {
-                f"nbgrader.server_extensions.{name}": False
-                for name in ("formgrader", "validate_assignment", "assignment_list", "course_list")
-            }
-        }
-    },
-    "labconfig/page_config.json": {"disabledExtensions": {"@jupyter/nbgrader": True}},
-}
-
-
 class Server:
     """JupyterLab (or another front end) over `folder`, with settings of its own and no token."""
 
@@ -60,10 +45,6 @@ class Server:
         self.folder, self.front_end = folder, front_end
         for name, values in SETTINGS.items():
             path = private / "settings" / f"{name}.jupyterlab-settings"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(values), encoding="utf-8")
-        for name, values in CONFIG.items():
-            path = private / "config" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(values), encoding="utf-8")
         env = {
