@@ -23,7 +23,6 @@ from minigpt_helpers.checks._compare import (
     expect,
     expect_close,
     expect_equal,
-    expect_raises,
     expect_same,
     show,
 )
@@ -490,19 +489,6 @@ def test_an_index_of_three_dots_is_not_a_blank():
 
     assert make()(indexes).message.startswith("not yet: 0 of 3")
     assert make()(calls).message.startswith("not done yet")
-
-
-def test_expected_errors():
-    def refuses(x):
-        raise ValueError(f"x={x} is negative")
-
-    def wrong_kind(x):
-        raise KeyError(x)
-
-    expect_raises(ValueError, refuses, -1, mentions="-1")
-    assert "should mention 'T'" in miss(expect_raises, ValueError, refuses, -1, mentions="T")
-    assert "expected a ValueError, got KeyError" in miss(expect_raises, ValueError, wrong_kind, 1)
-    assert "but got the result 1" in miss(expect_raises, ValueError, lambda x: x, 1)
 
 
 def test_numbers_are_shown_short_and_without_addresses():

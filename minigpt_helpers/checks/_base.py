@@ -2,7 +2,7 @@
 
 A check is a function that takes `case` and the student's object. Each `with case(name):` block is
 one property; the score is the share of the properties that hold. In a block, call the student's
-object with plain data and compare with `expect`, `expect_close`, `expect_equal`, `expect_raises`.
+object with plain data and compare with `expect`, `expect_close`, `expect_equal`.
 
     @check(lesson=3, expects="a square array of scores that ...", kind="any")
     def leaky_scores(case, scores):

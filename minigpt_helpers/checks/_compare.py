@@ -363,29 +363,3 @@ def mentions(error: BaseException, word: object) -> bool:
     """Does the message hold this word? A number counts only as a whole number, not as a digit."""
     return re.search(rf"(?<!\w){word}(?!\w)" if isinstance(word, int) else re.escape(str(word)),
                      str(error)) is not None
-
-
-def expect_raises(
-    kind: type[Exception], fn: Callable, *args: object, mentions: str = "", hint: str = ""
-) -> None:
-    """`fn(*args)` raises `kind`, with `mentions` in its message."""
-    call = f"for input {', '.join(show(arg) for arg in args)}" if args else "here"
-    try:
-        got = fn(*args)
-    except NotImplementedError:
-        raise
-    except NotDone:
-        raise NotDone(f"{call} a {kind.__name__} should be raised, nothing was") from None
-    except kind as error:
-        if mentions not in str(error):
-            raise Miss(
-                f"{call} the {kind.__name__} should mention {mentions!r}; "
-                f"it says: {steady(str(error))!r}", [hint]
-            ) from None
-    except Exception as error:
-        raise Miss(
-            f"{call} expected a {kind.__name__}, got {type(error).__name__}: {steady(str(error))}",
-            [hint],
-        ) from None
-    else:
-        raise Miss(f"{call} expected a {kind.__name__}, but got the result {show(got)}", [hint])
