@@ -178,7 +178,7 @@ _BACK = "        loss.backward()\n"
          "unit is the mean per character."),
         (_LOOP_ZERO, "", "The gradients of earlier steps are still there, and add up."),
         ("p.data - lr", "p.data + lr", "The parameters walk up the slope."),
-        (f"{_LOOP_ZERO}{_BACK}{_LOOP_MOVE}", f"{_BACK}{_LOOP_MOVE}{_LOOP_ZERO}", "You set the "
+        (_LOOP_ZERO, _LOOP_ZERO.replace("():", "() * bool(losses):"), "You set the "
          "gradients to 0 after the step. Those that somebody left take part in the first step: set "
          "them to 0 before backward."),
         (f"{_LOOP_ZERO}{_BACK}", f"{_BACK}{_LOOP_ZERO}", "The parameters stay as they were. Is "

@@ -134,6 +134,18 @@ def steps_losing_the_last_character(model, windows, lr):
     return good_steps(model, [ids[:, :-1] if ids.shape[1] > 2 else ids for ids in windows], lr)
 
 
+def steps_up_and_zeroed_after(model, windows, lr):
+    found = []
+    for ids in windows:
+        loss = cross_entropy_loss(model(ids[:, :-1]), ids[:, 1:])
+        loss.backward()
+        for p in model.parameters():
+            p.data = p.data + lr * p.grad
+            p.grad = 0.0
+        found.append(loss.item())
+    return found
+
+
 def steps_that_change_the_ids(model, windows, lr):
     found = good_steps(model, windows, lr)
     for ids in windows:
@@ -309,6 +321,7 @@ WRONG = [
     ("ps5_train_steps", buggy_steps(zero=False, sign=1), "(?s)earlier steps.*up the slope"),
     ("ps5_train_steps", buggy_steps(False, True, True, 1), "(?s)repeat.*is a sum.*up the slope"),
     ("ps5_train_steps", buggy_steps(True, True, False, 1), "(?s)is a sum.*earlier.*up the slope"),
+    ("ps5_train_steps", steps_up_and_zeroed_after, "(?s)up the slope.*to 0 after the step"),
     ("ps5_train_steps", steps_shifted_the_other_way, "targets one further on"),
     ("ps5_train_steps", steps_losing_the_last_character, "mean loss"),
     ("ps5_train_steps", steps_that_change_the_ids, "(?s)changes the ids.*on a copy"),
