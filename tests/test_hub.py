@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from tools.launcher.project import Project, UserError, here
 from tools.launcher.student_copy import HAND_IN_CELLS, with_hand_in
 from tools.teaching.grading import inbox
 from tools.teaching.grading.submissions import notebook_of
-from tools.teaching.hub import accounts, limits, settings
+from tools.teaching.hub import accounts, limits, machines, settings
 from tools.teaching.hub.bench import movable_number
 from tools.teaching.hub.client import Student as Client
 
@@ -419,3 +420,62 @@ def test_it_stays_on_this_machine():
 def test_it_moves_a_number_of_a_widget():
     assert movable_number({"a": {"text": "x"}, "b": {"temperature": 1.0}}) == ("b", "temperature", 2.0)
     assert movable_number({"a": {"value": True}}) is None
+
+
+# A cluster
+
+
+def test_the_values_have_the_charts_keys():
+    yaml = pytest.importorskip("yaml")
+    folder = TEMPLATE.parent / "cluster"
+    values = yaml.safe_load((folder / "values.yaml").read_text(encoding="utf-8"))
+    chart = json.loads((folder / "chart_keys.json").read_text(encoding="utf-8"))
+    assert f"chart {chart['chart']}" in (folder / "values.yaml").read_text(encoding="utf-8")
+    assert list(unknown_keys(values, chart["keys"])) == []
+    values["singleuser"]["memroy"] = values["singleuser"].pop("memory")
+    values["cull"]["enabled"] = "yes"
+    assert list(unknown_keys(values, chart["keys"])) == ["cull.enabled is a str", "singleuser.memroy"]
+
+
+KINDS = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float)}
+
+
+def unknown_keys(values, keys, path=""):
+    """What the chart would refuse, with the path to it."""
+    allowed = keys.get(path)
+    for name, value in sorted(values.items()):
+        where = f"{path}.{name}".strip(".")
+        if allowed is not None:
+            kinds = allowed.get(name) or (re.match(allowed.get("*", "$^"), name) and "object")
+            if not kinds:
+                yield where
+                continue
+            kinds = [kinds] if isinstance(kinds, str) else kinds
+            if "any" not in kinds and not isinstance(value, tuple(KINDS[k] for k in kinds if k in KINDS)):
+                yield f"{where} is a {type(value).__name__}"
+                continue
+        if isinstance(value, dict):
+            yield from unknown_keys(value, keys, where)
+
+
+def test_the_servers_have_the_hubs_limits_and_hand_in():
+    yaml = pytest.importorskip("yaml")
+    values = yaml.safe_load((TEMPLATE.parent / "cluster" / "values.yaml").read_text(encoding="utf-8"))
+    user = values["singleuser"]
+    mounts = {one["mountPath"]: one for one in user["storage"]["extraVolumeMounts"]}
+    assert "{username}" in mounts[user["extraEnv"]["MINIGPT_INBOX"]]["subPath"]
+    claim = yaml.safe_load((TEMPLATE.parent / "cluster" / "inbox.yaml").read_text(encoding="utf-8"))
+    (volume,) = user["storage"]["extraVolumes"]
+    assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+    assert user["uid"] == 1000 and "USER 1000" in (TEMPLATE.parent / "cluster" / "Dockerfile").read_text()
+
+
+def test_the_guide_has_the_table_of_machines_and_the_values_its_figures():
+    yaml = pytest.importorskip("yaml")
+    guide = (here().root / "docs" / "hub.md").read_text(encoding="utf-8")
+    assert machines.table() in guide
+    values = yaml.safe_load((TEMPLATE.parent / "cluster" / "values.yaml").read_text(encoding="utf-8"))
+    user = values["singleuser"]
+    assert user["memory"]["guarantee"] == f"{machines.MEMORY * 1000:.0f}M"
+    assert user["cpu"]["guarantee"] == machines.PROCESSOR
+    assert machines.students_on(4, 16) == 33 and machines.students_on(2, 64) == 40

@@ -79,6 +79,19 @@ def refused(loop, coroutine):
     return error.value.code
 
 
+def programs(hub, name):
+    """The processes of a hub's environment that run this module."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if name in words and words[0].startswith(str(hub.folder)):
+            found.append(path)
+    return found
+
+
 def came_in(hub):
     """What the teacher finds, as `start.py grade` does."""
     solution = ProblemSet.read(here().notebooks / "solutions" / "ps1_tokenization.ipynb")
@@ -300,6 +313,7 @@ def test_a_killed_hub_goes_on(hub, students, loop):
     answer = save_and_hand_in(loop, students[ADA], "handed in while there is no hub")
     assert "Receipt" in answer
     hub.start()
+    assert len(programs(hub, "jupyterhub_idle_culler")) == 1  # the old hub's ended with it
     loop.run_until_complete(students[ADA].open_kernel(SET))  # as JupyterLab does by itself
     assert ran(loop, students[ADA], "print(kept)") == "42"
     fresh = hub.student(ADA)

