@@ -432,9 +432,9 @@ def test_the_values_have_the_charts_keys():
     chart = json.loads((folder / "chart_keys.json").read_text(encoding="utf-8"))
     assert f"chart {chart['chart']}" in (folder / "values.yaml").read_text(encoding="utf-8")
     assert list(unknown_keys(values, chart["keys"])) == []
-    values["singleuser"]["memroy"] = values["singleuser"].pop("memory")
+    values["singleuser"]["memory_"] = values["singleuser"].pop("memory")
     values["cull"]["enabled"] = "yes"
-    assert list(unknown_keys(values, chart["keys"])) == ["cull.enabled is a str", "singleuser.memroy"]
+    assert list(unknown_keys(values, chart["keys"])) == ["cull.enabled is a str", "singleuser.memory_"]
 
 
 KINDS = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float)}
