@@ -357,8 +357,15 @@ def test_clicks_that_do_not_fit_do_nothing(message):
     dashboard._on_click(dashboard, message, [])
     assert dashboard.status == "ready"
     assert dashboard.run().steps[-1] == 20  # neither paused nor stopped by the early click
-    click(dashboard, "start")  # all steps are done
+
+
+def test_after_the_last_step_the_button_adds_as_many_again():
+    dashboard = new_dashboard()
+    dashboard.run()
+    click(dashboard, "start")
     assert dashboard.wait(30) and dashboard.status == "done"
+    assert dashboard.step == dashboard.last_step == 40 and dashboard.first_step == 0
+    assert dashboard.history.steps == list(range(1, 41))
 
 
 # Pictures and refusals

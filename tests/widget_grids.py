@@ -100,6 +100,7 @@ def grids() -> list[Grid]:
         viewer_grid(),
         graph_grid(),
         *temperature_grids(),
+        *map_grids(),
         *dashboard_grids(),
         *chart_grids(),
         *bench_grids(),
@@ -192,6 +193,14 @@ def temperature_grids() -> list[Grid]:
     ]
 
 
+def map_grids() -> list[Grid]:
+    """What stands at the axes of a map: all characters, or every so manieth position; never a part
+    of the characters, which would look like another text."""
+    axes = [((22, 15.4), "all"), ((31, 11.0), "all"), ((32, 10.6), 5), ((64, 5.3), 5),
+            ((100, 2.9), 10), ((256, 1.3), 20), ((700, 0.3), 700)]
+    return [Grid(AttentionViewer, "axisLabels", [(list(how), label) for how, label in axes])]
+
+
 def dashboard_grids() -> list[Grid]:
     """The dashboard's numbers come from the kernel; its script words them."""
     progress = {"status": "running", "step": 250, "first": 0, "last": 1000, "secondsAStep": 0.02}
@@ -216,24 +225,32 @@ def dashboard_grids() -> list[Grid]:
     holds = {"start": False, "pause": False, "resume": True, "stop": True}
     none = dict.fromkeys(idle, False)
     buttons = [
-        (("ready", 0, False, False), idle),
-        (("stopped", 7, False, False), idle),
-        (("failed", 7, False, False), idle),
-        (("done", 9, False, False), none),
-        (("running", 7, False, False), runs),
-        (("paused", 7, False, False), holds),
-        (("running", 7, True, False), none),
-        (("paused", 7, True, False), none),
-        (("running", 7, True, True), runs),
-        (("paused", 7, True, True), holds),
+        (("ready", False, False), idle),
+        (("stopped", False, False), idle),
+        (("failed", False, False), idle),
+        (("done", False, False), idle),  # it can train on: no button is grey for good
+        (("running", False, False), runs),
+        (("paused", False, False), holds),
+        (("running", True, False), none),
+        (("paused", True, False), none),
+        (("running", True, True), runs),
+        (("paused", True, True), holds),
     ]
-    names = ("status", "step", "inCell", "reachable")
+    starts = [
+        ((0, 0, 9, False), "Train"),
+        ((4, 0, 9, False), "Train on"),
+        ((9, 0, 9, False), "Train on"),
+        ((4, 0, 9, True), "Train on"),
+        ((9, 0, 9, True), "Play again"),
+    ]
+    names = ("status", "inCell", "reachable")
     return [
         Grid(
             TrainingDashboard,
             "usable",
-            [([{"last": 9} | dict(zip(names, state))], free) for state, free in buttons],
+            [([dict(zip(names, state))], free) for state, free in buttons],
         ),
+        Grid(TrainingDashboard, "startInWords", [(list(how), text) for how, text in starts]),
         Grid(TrainingDashboard, "progressInWords", [([state], text) for state, text in words]),
         Grid(
             TrainingDashboard, "duration", [([seconds], text) for seconds, text in spoken.items()]

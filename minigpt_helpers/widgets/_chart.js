@@ -68,9 +68,11 @@ export function lineChart({ testid, heading }) {
       svg("text", { class: "minigpt-tick-x", x: (MARGIN.left + right) / 2, y: height - 6 }, x.label),
       svg("text", { class: "minigpt-tick-x",
         transform: `translate(14 ${(MARGIN.top + bottom) / 2}) rotate(-90)` }, y.label));
-    for (const { value, dash = "2 4" } of levels)
-      parts.push(svg("line", { class: "minigpt-level", "stroke-dasharray": dash,
-        x1: MARGIN.left, x2: right, y1: toY(value), y2: toY(value) }));
+    for (const { value, dash = "2 4", text = "" } of levels)   // first: no word hides a curve
+      parts.push(
+        svg("line", { class: "minigpt-level", "stroke-dasharray": dash,
+          x1: MARGIN.left, x2: right, y1: toY(value), y2: toY(value) }),
+        svg("text", { class: "minigpt-level-name", x: right, y: toY(value) - 5 }, text));
     for (const { points, look, dots, name = look } of lines) {
       const places = points.map(([a, b]) => [toX(a).toFixed(2), toY(b).toFixed(2)]);
       parts.push(svg("polyline", { class: look, "data-testid": name,
@@ -78,8 +80,6 @@ export function lineChart({ testid, heading }) {
       if (dots)
         for (const [cx, cy] of places) parts.push(svg("circle", { class: look, cx, cy, r: 4.5 }));
     }
-    for (const { value, text = "" } of levels)   // last, so that no line crosses their words
-      parts.push(svg("text", { class: "minigpt-level-name", x: right, y: toY(value) - 5 }, text));
     canvas.setAttribute("width", width);
     canvas.setAttribute("height", height);
     canvas.setAttribute("aria-label", label);

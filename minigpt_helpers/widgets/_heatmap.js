@@ -103,15 +103,18 @@ export function heatMap({ testid, label, pick, hover, style }) {
       }
     }
 
-    // characters on both axes: as many as fit, and always the selected one
-    const step = Math.ceil(15 / cell);
+    // both axes: the selected character, and all others or, where they do not fit, positions
+    const labels = axisLabels(count, cell);
     const axis = (chosen, place) => {
       for (let i = 0; i < count; i++) {
         const bold = i === chosen;
-        if (!bold && (i % step !== 0 || Math.abs(i - chosen) * cell < 15)) continue;
-        paint.font = `${bold ? "bold 19px" : "16px"} ${family}`;
+        const label = bold || labels === "all" ? glyph(tokens[i]) : String(i);
+        if (!bold && labels !== "all" && (i % labels !== 0 || Math.abs(i - chosen) * cell < 18))
+          continue;
+        const size = labels === "all" ? Math.min(16, cell + 1) : 13;
+        paint.font = `${bold ? "bold 19px" : `${size}px`} ${family}`;
         paint.fillStyle = bold ? style("--minigpt-orange") : ink;
-        paint.fillText(glyph(tokens[i]), ...place(i));
+        paint.fillText(label, ...place(i));
       }
     };
     axis(row, (i) => [EDGE / 2 - 1, EDGE + (i + 0.5) * cell]);
@@ -143,6 +146,13 @@ export function heatMap({ testid, label, pick, hover, style }) {
   }
 
   return { node: element("div", { class: "minigpt-map" }, title, canvas), draw };
+}
+
+// What stands at the rows and columns of a map: "all" characters, or the position of every `n`-th.
+// Every second letter of a text would look like another text.
+export function axisLabels(count, cell) {
+  if (cell >= 11) return "all";
+  return [5, 10, 20, 50].find((n) => n * cell >= 24) ?? count;
 }
 
 // The side of maps in `width` pixels: up to `across` beside each other, fewer where they would

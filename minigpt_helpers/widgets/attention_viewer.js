@@ -125,7 +125,7 @@ function build({ model, controls, picture, say, redraw, style }) {
     const column = within(hovered[1]) ? hovered[1]
       : within(hovered[0]) ? state.strongest[0] : Math.min(get("column"), count - 1);
     drawText(width, tokens, state, row);
-    map.draw({ ...weightLook, tokens, row, column, side: mapSide(width, 2, 290),
+    map.draw({ ...weightLook, tokens, row, column, side: mapSide(width, 2, 340),
       values: state.map, hidden: (i, j) => j > i, blank: "",
       heading: `layer ${get("layer")}, head ${get("head")}` });
     drawList(tokens, state, row);

@@ -59,7 +59,7 @@ function build({ model, controls, picture, say }) {
     train_loss: fact("loss after training", "train-loss"),
     writing_loss: fact("loss while writing", "writing-loss"),
   };
-  const own = fact("of the last stream differs between positions", "own-share");
+  const own = fact("share of the last stream that differs between positions", "own-share");
   const sample = element("div", { class: "minigpt-writes", tabindex: "0", role: "region",
     "aria-label": "what the trained model writes", "data-testid": "sample" });
   picture.append(

@@ -23,15 +23,21 @@ export function progressInWords({ status, step, first, last, secondsAStep }) {
 }
 
 // Which buttons can be used. A run inside a cell hears clicks only where `reachable` says so.
-export function usable({ status, step, last, inCell, reachable }) {
+export function usable({ status, inCell, reachable }) {
   const running = status === "running", paused = status === "paused";
   const heard = !inCell || reachable;
   return {
-    start: !running && !paused && step < last,
+    start: !running && !paused,
     pause: running && heard,
     resume: paused && heard,
     stop: (running || paused) && heard,
   };
+}
+
+// What the first button says. At the end of a run it adds as many steps; a recorded run has no more.
+export function startInWords(step, first, last, recorded) {
+  if (step === first) return "Train";
+  return recorded && step >= last ? "Play again" : "Train on";
 }
 
 function build({ model, controls, picture, say }) {
@@ -67,7 +73,7 @@ function build({ model, controls, picture, say }) {
   function drawButtons(state) {
     const free = usable(state);
     for (const [name, node] of Object.entries(buttons)) node.disabled = !free[name];
-    setText(buttons.start, get("step") > get("first_step") ? "Train on" : "Train");
+    setText(buttons.start, startInWords(get("step"), get("first_step"), get("last_step"), get("recorded")));
     buttons.pause.hidden = state.status === "paused";
     buttons.resume.hidden = state.status !== "paused";
   }
@@ -78,7 +84,7 @@ function build({ model, controls, picture, say }) {
     chart.draw({
       width, height: HEIGHT, label,
       x: { range: state.steps, ticks: marks(state.steps, steps), label: "training step" },
-      y: { range: state.losses, ticks: marks(state.losses, 6), label: "loss (nats per token)" },
+      y: { range: state.losses, ticks: marks(state.losses, 6), label: "loss (nats per character)" },
       levels: Object.values(get("references")).map((value, i) =>
         ({ value, dash: DASHES[i % DASHES.length] })),
       lines: ["train", "smooth", "val"].map((name) => ({ points: state[name],
@@ -114,7 +120,7 @@ function build({ model, controls, picture, say }) {
     const [step, first, last] = ["step", "first_step", "last_step"].map(get);
     progress.value = (step - first) / (last - first);
     setText(inWords, progressInWords({ status, step, first, last, secondsAStep: get("seconds_a_step") }));
-    drawButtons({ status, step, last, inCell: get("in_cell"), reachable: get("reachable") });
+    drawButtons({ status, inCell: get("in_cell"), reachable: get("reachable") });
     const chartWidth = beside ? Math.floor(width * 0.6) : width;
     left.style.width = `${chartWidth}px`;
     drawChart(state, chartWidth, `Loss against training step: after ${step} of ${last} steps `
@@ -127,7 +133,7 @@ function build({ model, controls, picture, say }) {
         + "notebook's stop button ■, ends it and loses nothing." : "",
       paused: "Paused. Resume goes on from here.",
       stopped: "Stopped. What was learnt is kept; Train on goes on from here.",
-      done: "Done.",
+      done: get("recorded") ? "Done." : "Done. Train on adds more steps.",
     };
     say(hints[status] ?? "");
   };

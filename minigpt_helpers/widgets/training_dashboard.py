@@ -90,7 +90,8 @@ class TrainingDashboard(TeachingWidget):
     ``run()``, ``start()`` or its button trains ``model`` for ``steps`` steps, with the optimizer
     and the ``train_options`` of ``train`` (``lr``, ``batch_size``, ``rng``, ``callbacks``, ...).
     Stopped or interrupted in whatever way, the model keeps what it has learnt, and the next run
-    goes on from there. An interrupt also stops Run All, as with ``train``.
+    goes on from there; after the last step the button adds ``steps`` more. An interrupt also stops
+    Run All, as with ``train``.
 
     ``history`` holds all steps so far, ``samples`` pairs of step and text:
     with a ``tokenizer`` one is written before the first step, every ``sample_every`` steps and
@@ -145,7 +146,7 @@ class TrainingDashboard(TeachingWidget):
             check_model(model, tokenizer)
         if not hasattr(model, "parameters"):
             raise ValueError(f"the model is {model!r:.60}; give a MiniGPT, or a Module like it")
-        self.model, self.history = model, History()
+        self.model, self.history, self._more = model, History(), int(steps)
         self.optimizer = AdamW(model.parameters()) if optimizer is None else optimizer
         self._data, self._tokenizer = data, tokenizer
         self._prompt = None if tokenizer is None else tokenizer.encode(prompt)
@@ -344,8 +345,8 @@ class TrainingDashboard(TeachingWidget):
         command = message.get("command") if isinstance(message, dict) else None
         if command == "knock" and self.in_cell:
             self.reachable = True  # heard while the cell is running
-        elif command == "start" and not self._busy.locked() and self.step < self.last_step:
-            self.start()
+        elif command == "start" and not self._busy.locked():
+            self.start(None if self.step < self.last_step else self._more)
         elif command in ("pause", "resume", "stop") and self._busy.locked():
             getattr(self, command)()
 
@@ -374,9 +375,9 @@ class TrainingDashboard(TeachingWidget):
             )
             return (
                 figure,
-                f"Loss in nats per token against the training step: {seen}{val}. {names}.",
+                f"Loss in nats per character against the training step: {seen}{val}. {names}.",
             )
-        labels |= {"xlabel": "training step", "ylabel": "loss (nats per token)"}
+        labels |= {"xlabel": "training step", "ylabel": "loss (nats per character)"}
         figure = curves({}, reference_lines=self.references, **labels)
         figure.axes[0].set(xlim=self.state["steps"], ylim=self.state["losses"])
         return figure, (

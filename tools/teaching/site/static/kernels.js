@@ -251,7 +251,8 @@ export function dashboardState({ steps, train_loss, val_steps, val_loss }, lastS
 
 class TrainingDashboard extends Kernel {
   start() {
-    this.set({ status: "ready", in_cell: false, reachable: true, seconds_a_step: 0, note: RECORDED });
+    this.set({ status: "ready", in_cell: false, reachable: true, seconds_a_step: 0, note: RECORDED,
+      recorded: true });
     this.show(this.get("first_step"));
   }
 
@@ -280,7 +281,8 @@ class TrainingDashboard extends Kernel {
   }
 
   run() {
-    const from = this.get("step"), last = this.get("last_step"), begun = performance.now();
+    const last = this.get("last_step"), begun = performance.now();
+    const from = this.get("step") < last ? this.get("step") : this.get("first_step");
     this.set({ status: "running" });
     this.show(from);
     this.timer = setInterval(() => {
