@@ -14,8 +14,8 @@ STILL = 'class="minigpt-still"'
 HAND_IN_CELLS = ("hand-in-text", "hand-in")  # their ids
 HAND_IN_TEXT = """## Hand in
 
-Save this notebook (Ctrl+S), take away the `#` in the next cell, and run it. The answer is your receipt.
-You may do so as often as you like: the last one counts."""
+Take away the `#` in the next cell, save this notebook (Ctrl+S), and run the cell. The answer is your
+receipt. You may do so as often as you like: the last one counts."""
 HAND_IN_CODE = """from minigpt_helpers.hand_in import hand_in
 
 # hand_in("{name}")"""
