@@ -17,7 +17,9 @@ from minigpt_helpers.checks import (
     ps5_measures,
     ps6,
     ps6_judge,
-    ps7,
+    ps7_functions,
+    ps7_model,
+    ps7_parts,
     tokenization,
     training,
 )

@@ -3,6 +3,7 @@
 A check is a function that takes `case` and the student's object. Each `with case(name):` block is
 one property; the score is the share of the properties that hold. In a block, call the student's
 object with plain data and compare with `expect`, `expect_close`, `expect_equal`.
+Without an essential property, `case(name, essential=True)`, at most `LEFT` of the score is left.
 
     @check(lesson=3, expects="a square array of scores that ...", kind="any")
     def leaky_scores(case, scores):
@@ -47,7 +48,8 @@ RESERVED = {
     *(f"ps{number}" for number in range(1, 8)),
     *("catalogue", "CheckResult"),
 }
-KINDS = ("function", "class", "any")
+KINDS = ("function", "any")
+LEFT = 0.4  # of the score, for each essential property that does not hold
 PASSED, NOT_YET, NOT_DONE = "passed", "not yet", "not done yet"
 _COLORS = {PASSED: "#0072b2", NOT_YET: "#d55e00", NOT_DONE: "#8a8a8a"}
 
@@ -102,7 +104,6 @@ class Check:
     not_tested: str
     kind: str
     in_place: bool
-    source: bool
     seconds: float
     floor: float
     body: Callable
@@ -122,7 +123,6 @@ def check(
     not_tested: str = "",
     kind: str = "function",
     in_place: bool = False,
-    source: bool = False,
     seconds: float = 5.0,
     floor: float = 0.0,
     takes: tuple[str, ...] = (),
@@ -130,10 +130,10 @@ def check(
 ) -> Callable[[Callable], Callable[..., CheckResult]]:
     """Register the decorated function as `checks.<its name>`.
 
-    `kind`: "function" refuses what cannot be called, "class" what is no class, "any" takes every
-    object. `in_place`: the function may change its inputs and return None. `source`: the check
-    reads the student's source. `seconds`: time for the whole check. `floor`: a score below this
-    share counts as 0.
+    `kind`: "function" refuses what cannot be called, and what is no class where a name is written
+    as a class is, `Embedding`; "any" takes every object. `in_place`: the function may change its
+    inputs and return None. `seconds`: time for the whole check, or for what runs from one
+    `next_call` to another. `floor`: a score below this share counts as 0.
     """
 
     def register(body: Callable) -> Callable[..., CheckResult]:
@@ -144,7 +144,7 @@ def check(
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
         names = takes or tuple(inspect.signature(body).parameters)[1:]
-        entry = Check(name, lesson, expects, not_tested, kind, in_place, source, seconds, floor,
+        entry = Check(name, lesson, expects, not_tested, kind, in_place, seconds, floor,
                       body, names, exercise)
 
         def run(*objects: object, seed: int = 0) -> CheckResult:
@@ -172,6 +172,7 @@ class Missed:
     hints: list[str] = field(default_factory=list)
     not_done: bool = False
     weight: float = 1.0
+    essential: bool = False
     matched: list[str] = field(default_factory=list)
     tried: set[str] = field(default_factory=set)
 
@@ -179,7 +180,8 @@ class Missed:
 class Cases:
     """The `case` of a check: `with case(name):` is one property, `case.rng` a seeded generator.
 
-    `weight` says how much of the score the property is worth. A check that knows the cause of all
+    `weight` says how much of the score the property is worth, `essential` that the object is of
+    little use without it. A check that knows the cause of all
     that went wrong sets `diagnosis`; one that finds the given bug untouched sets `as_given`.
     """
 
@@ -193,28 +195,36 @@ class Cases:
         self._entry, self._warned = entry, warned
         self._said: list[str] = []  # warnings of the student's code in the present case
         self._changed: set[int] = set()
+        self._late = False
+
+    def next_call(self) -> None:
+        """The next call of the student's code has its own time, unless one took too long."""
+        if not self._late:
+            self.clock.start(self._entry.seconds)
 
     @contextlib.contextmanager
-    def __call__(self, name: str, weight: float = 1.0):
+    def __call__(self, name: str, weight: float = 1.0, essential: bool = False):
         self._said.clear()
         try:
             yield
         except BaseException as error:
             if self.clock.given_up or isinstance(error, Stopped):
                 raise
-            self.record(name, error, weight)
+            self.record(name, error, weight, essential)
         else:
             self.held.append((name, weight))
 
-    def record(self, name: str, error: BaseException, weight: float = 1.0) -> None:
+    def record(
+        self, name: str, error: BaseException, weight: float = 1.0, essential: bool = False
+    ) -> None:
         """Turn what went wrong in a case into words."""
         text, hints, not_done = explain(error, self._entry.body.__code__, self._entry.seconds)
-        missed = Missed(name, text, hints, not_done, weight)
+        missed = Missed(name, text, hints, not_done, weight, essential)
         if isinstance(error, Miss):
             missed.matched, missed.tried = error.matched, error.tried
         if self._said and not not_done:
             missed.text += f"\nWarning on the way: {self._said[0]}"
-        late = isinstance(error, TimeLimit)
+        late = self._late = isinstance(error, TimeLimit)
         again = late and any("and was stopped" in other.text for other in self.missed)
         self.missed.append(missed)
         if again:  # most of its inputs take too long: the reader has waited long enough
@@ -225,7 +235,7 @@ class Cases:
 
     def watched(self, fn: Callable) -> Callable:
         """The student's function: on copies of its inputs, with blank results noticed."""
-        if self._entry.kind == "class" or isinstance(fn, type) or not callable(fn):
+        if isinstance(fn, type) or not callable(fn):
             return fn
         if self._entry.kind == "any" and not inspect.isroutine(fn):
             return fn
@@ -260,8 +270,8 @@ def _run(entry: Check, objects: tuple, seed: int) -> CheckResult:
         return _result(NOT_YET, f"{needs}; it was given {len(objects)} objects.")
     if any(is_blank(item) for item in objects):
         return _result(NOT_DONE, f"this exercise expects {entry.expects}.")
-    for item in objects:
-        if entry.kind == "class" and not isinstance(item, type):
+    for name, item in zip(entry.takes, objects):
+        if entry.kind == "function" and name[0].isupper() and not isinstance(item, type):
             advice = "Pass the class itself, without calling it." if not callable(item) or not (
                 inspect.isroutine(item)) else "Pass the class."
             return _result(NOT_YET, f"{needs}; it was given {_instance(item)}. {advice}")
@@ -318,6 +328,7 @@ def _verdict(entry: Check, case: Cases) -> CheckResult:
         text += f"\n{hint}"
     kept = sum(weight for _, weight in case.held)
     score = kept / (kept + sum(miss.weight for miss in missed))
+    score *= LEFT ** sum(miss.essential for miss in missed)
     return _result(NOT_YET, text, score if score >= entry.floor else 0.0)
 
 

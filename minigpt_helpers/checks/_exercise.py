@@ -121,7 +121,7 @@ def exercise(
         this = Exercise(reference, call, cases, known, bug, in_words, tol, bugs)
 
         def body(case: Cases, student: Callable) -> None:
-            _try_all(this, case, student)
+            try_all(this, case, student)
 
         body.__name__, body.__module__ = name, reference.__module__
         asked = re.search(r"`(\w+)\(", expects)
@@ -149,11 +149,14 @@ def _listed(value: object) -> object:
     return list(value) if isinstance(value, Iterator) else value
 
 
-def _try_all(this: Exercise, case: Cases, student: Callable) -> None:
+def try_all(
+    this: Exercise, case: Cases, student: Callable, essential: bool = False
+) -> None:
+    """Try the student's function on every case; explain what it does wrong."""
     tries: list[Try] = []
     named = [(name, inputs) for name, *inputs in this.cases(case.rng)]
     for name, calls in itertools.groupby(named, key=lambda pair: pair[0]):
-        with case(name):
+        with case(name, essential=essential):
             failures = []
             for _, inputs in list(calls):
                 inputs = tuple(inputs)
@@ -226,7 +229,7 @@ def _explain(this: Exercise, case: Cases, tries: list[Try]) -> None:
             break
         if reproduces(this, wrong, tries):
             case.as_given = bool(bug) and slips == bug
-            case.diagnosis = "Hint: " + "\nAnd: ".join(slip.hint for slip in slips)
+            case.diagnosis = "Hint: " + "\nAnd: ".join(dict.fromkeys(s.hint for s in slips))
             return
     if this.in_words and not case.missed[0].hints:
         case.diagnosis = f"In words: {this.in_words}"
