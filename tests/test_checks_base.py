@@ -659,7 +659,7 @@ def test_a_wrong_function_that_never_ends_names_no_cause(monkeypatch):
 
 
 def test_a_class_is_asked_for():
-    @check(lesson=4, expects="a class `Layer`", kind="class")
+    @check(lesson=4, expects="a class `Layer`")
     def layer_class(case, Layer):
         with case("it can be made"):
             Layer()

@@ -64,8 +64,8 @@ class Exercise:
     slips: tuple[Slip, ...]
     given: Slip | None
     in_words: str
-    tol: float
-    bugs: int
+    tol: float = TOLERANCE
+    bugs: int = 0
 
 
 @dataclass

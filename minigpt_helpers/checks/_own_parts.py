@@ -312,7 +312,6 @@ def gradients(
 
     `x` may be a list of ids. At most `spare` numbers may change nothing; None: not looked at.
     """
-    ids = isinstance(x, list)
     with numbers.case("gradients", essential=True):
         for _ in range(3):  # a kink of ReLU may lie within a step, but hardly three times
             unlike, still = _slopes(numbers, part, x)

@@ -187,7 +187,7 @@ def _functions(rng):
     yield "at 0", lambda x: np.sin(x).sum(), np.array([0.0, 1.0, 0.0])
     yield "error below 1 part in 10,000", lambda x: np.exp(x).sum(), rng.uniform(0, 2, size=3)
     yield ("error below 1 part in 10,000", lambda x: 5 * (x * x).sum(),
-           rng.uniform(-0.1, 0.1, size=3))
+           rng.uniform(-0.01, 0.01, size=3))
 
 
 _SLOPE = "(f(up) - f(down)) / (2 * h)"

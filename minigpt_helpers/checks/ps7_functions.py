@@ -263,7 +263,7 @@ def tail(size: int) -> Callable[[list], list]:
     return lambda ids: ids[-size:]
 
 
-def greedy(table, start, n, crop, row=-1, kept=tail(99)):
+def greedy(table, start, n, crop, row=-1, kept=list):
     ids = list(start)
     for _ in range(n):
         ids = kept(ids)
