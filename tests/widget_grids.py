@@ -14,12 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minigpt_helpers.plots import visible
 from minigpt_helpers.widgets import (
     AttentionMaskExplorer,
     AttentionViewer,
     BlockBench,
     GraphExplorer,
     TemperatureExplorer,
+    TokenExplorer,
     TrainingDashboard,
 )
 from minigpt_helpers.widgets.attention_mask import mask_state, pair_in_words
@@ -33,6 +35,14 @@ from minigpt_helpers.widgets.block_bench import (
 )
 from minigpt_helpers.widgets.graph_explorer import graph_state, shown_at
 from minigpt_helpers.widgets.temperature import axis_top, columns, temperature_state
+from minigpt_helpers.widgets.token_explorer import (
+    counts_in_words,
+    merged,
+    round_trip_in_words,
+    token_in_words,
+    token_state,
+    vocabulary,
+)
 
 
 @dataclass
@@ -104,6 +114,7 @@ def grids() -> list[Grid]:
         *dashboard_grids(),
         *chart_grids(),
         *bench_grids(),
+        *token_grids(),
     ]
 
 
@@ -316,4 +327,65 @@ def bench_grids() -> list[Grid]:
                 for x in (3.2e-9, 1e-4, 0.0099, 0.01, 0.126, 1.0, 9.994, 10.04, 99.94, 5662.1)
             ],
         ),
+    ]
+
+
+PAIRS = [["t", "h"], ["th", "e"], ["a", "t"], [" ", "the"], ["a", "a"], ["e\u0301", "\n"]]
+TOKEN_TEXTS = [
+    "",
+    "t",
+    "the cat",
+    "The Cat!",
+    "\n\n",
+    "a\tb",
+    "zoë",
+    "zoe\u0308",
+    "🙂 x 🙂",
+    "\u00a0\u200b\ufeff",
+    'it\'s "q" \\ $x$ <b>',
+    "猫a猫",
+    "e\u0301\n" * 30,
+    "at" * 300,
+]
+
+
+def token_grids() -> list[Grid]:
+    """Merging, ids and all that is said; `chars` is the vocabulary of a short text."""
+    chars = sorted(set("the cat sat on\nthe mat"))
+    states = [token_state(text, chars) for text in TOKEN_TEXTS]
+    sentences = [
+        ([text, state["ids"].tolist(), i], token_in_words(text, state["ids"], i))
+        for text, state in zip(TOKEN_TEXTS, states)
+        for i in range(min(len(text), 12))
+    ]
+    plain = [
+        {"ids": state["ids"].tolist(), "distinct": state["distinct"], "unknown": state["unknown"]}
+        for state in states
+    ]
+    letters = sorted(set("".join(TOKEN_TEXTS)) | {chr(code) for code in range(0x180)})
+    merging = [
+        ([text, PAIRS, n], merged(text, PAIRS, n))
+        for text in [*TOKEN_TEXTS, "aaa the that"]
+        for n in range(len(PAIRS) + 1)
+    ]
+    known = [([chars, PAIRS, n], vocabulary(chars, PAIRS, n)) for n in range(len(PAIRS) + 1)]
+    pieces = ["th", " the", "the", "x"]
+    ids = token_state(pieces, vocabulary(chars, PAIRS, 4))["ids"]
+    sentences += [([pieces, ids.tolist(), i], token_in_words(pieces, ids, i)) for i in range(4)]
+    return [
+        Grid(TokenExplorer, "merged", merging),
+        Grid(TokenExplorer, "vocabulary", known),
+        Grid(TokenExplorer, "tokenState", [([t, chars], s) for t, s in zip(TOKEN_TEXTS, states)]),
+        Grid(TokenExplorer, "tokenInWords", sentences),
+        Grid(
+            TokenExplorer,
+            "countsInWords",
+            [([p, 11], counts_in_words(s, 11)) for p, s in zip(plain, states)],
+        ),
+        Grid(
+            TokenExplorer,
+            "roundTripInWords",
+            [([p], round_trip_in_words(s)) for p, s in zip(plain, states)],
+        ),
+        Grid(TokenExplorer, "glyph", [([char], visible(char)) for char in letters]),
     ]

@@ -18,8 +18,10 @@ from minigpt_helpers.widgets.temperature import axis_top
 from minigpt_helpers.widgets.token_explorer import (
     LONGEST,
     counts_in_words,
+    merged,
     token_in_words,
     token_state,
+    vocabulary,
 )
 
 GLYPHS = {" ": "␣", "\n": "↵", "\t": "⇥"}
@@ -222,11 +224,13 @@ def tokens(page: NotebookPage, live: Locator, name: str, /, **traits) -> None:
     """Ids, counts, boxes and the sentence."""
 
     def check():
-        values, text, chars, selected = page.kernel(
-            f"[{traits_of(name, traits)}, {name}.text, {name}.chars, {name}.selected]"
+        values, text, chars, selected, pairs, merges = page.kernel(
+            f"[{traits_of(name, traits)}, {name}.text, {name}.chars, {name}.selected, "
+            f"{name}.pairs, {name}.merges]"
         )
         assert dict(zip(traits, values)) == traits
-        state = token_state(text, chars)
+        tokens, chars = merged(text, pairs, merges), vocabulary(chars, pairs, merges)
+        state, selected = token_state(tokens, chars), min(selected, len(tokens) - 1)
         boxes = live.get_by_role("option").evaluate_all(
             "(boxes) => boxes.map((box) => "
             "[Number(box.dataset.id), box.getAttribute('aria-selected') === 'true'])"
@@ -236,7 +240,7 @@ def tokens(page: NotebookPage, live: Locator, name: str, /, **traits) -> None:
         ids = ", ".join("?" if i == -1 else str(i) for i in state["ids"])
         assert live.get_by_test_id("ids").text_content() == f"[{ids}]"
         assert live.get_by_test_id("counts").text_content() == counts_in_words(state, len(chars))
-        said = token_in_words(text, state["ids"], selected) if text else ""
+        said = token_in_words(tokens, state["ids"], selected) if text else ""
         assert live.get_by_test_id("line").text_content() == said
 
     page.until(check)

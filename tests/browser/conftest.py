@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +25,7 @@ for helper in (
 from playwright.sync_api import Browser, BrowserContext, sync_playwright  # noqa: E402
 
 from browser.jupyter_page import PATIENCE, ROOT, NotebookPage, Server, write_notebook  # noqa: E402
+from browser.site_page import SitePage, SiteServer  # noqa: E402
 
 WINDOW = {"width": 1280, "height": 720}
 # No name but that of this machine can be looked up: a request to another host fails, as offline.
@@ -88,6 +91,43 @@ def open_notebook(context, server) -> Iterator[Callable[..., NotebookPage]]:
         if cells is not None:
             write_notebook(server(front_end).folder / name, cells)
         pages.append(NotebookPage(server(front_end), context, name))
+        return pages[-1]
+
+    yield open_it
+    for page in pages:
+        page.close()
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> Path:
+    """The web site, built as a teacher would build it."""
+    out = tmp_path_factory.mktemp("web") / "mini"
+    build_site(out)
+    return out
+
+
+def build_site(out: Path, *options: str, **variables: str) -> None:
+    command = [sys.executable, str(ROOT / "start.py"), "site", "--out", str(out), *options]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env=os.environ | variables
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def address(folder) -> Iterator[str]:
+    server = SiteServer(folder)
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def visit(context, address) -> Iterator[Callable[..., SitePage]]:
+    """`visit("about.html")` opens a page of the site."""
+    pages = []
+
+    def open_it(name: str, base: str = address) -> SitePage:
+        pages.append(SitePage(context, base + name))
         return pages[-1]
 
     yield open_it

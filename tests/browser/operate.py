@@ -111,6 +111,9 @@ class Hand:
 
 def tokens(page: NotebookPage, live: Locator, name: str) -> None:
     hand = Hand(page, live, name, agree.tokens)
+    if pairs := hand.get("pairs"):
+        hand.slides("merges", 0, len(pairs), 1)
+        hand.presses("merges", "Home", merges=0)
     hand.types("text", "two Words\n", text="two Words\n")
     live.get_by_role("option").nth(3).click()
     hand.sees("a token was clicked", selected=3)

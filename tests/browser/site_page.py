@@ -112,7 +112,9 @@ def twin_of(state: dict) -> TeachingWidget:
     given = load_pretrained() if "model" in state else ()
     seed = {"seed": state["seed"]} if "seed" in state else {}
     if name == "TokenExplorer":
-        return widgets.TokenExplorer(CharTokenizer(traits["chars"]), traits["text"])
+        return widgets.TokenExplorer(
+            CharTokenizer(traits["chars"]), traits["text"], traits.get("pairs", ())
+        )
     if name == "GraphExplorer":
         return widgets.GraphExplorer(traits["expression"], **traits["values"])
     if name == "BlockBench":

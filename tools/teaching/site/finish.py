@@ -10,6 +10,15 @@ from tools.teaching.site.pages import Site
 
 SCRIPT = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 OUTSIDE = re.compile(r'<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)="(?:https?:)?//')
+# What the theme leaves out for a screen reader: the level of a heading, the names of two regions, the
+# title of the search page; a cell that is no heading.
+READERS = {
+    'role="heading">': 'role="heading" aria-level="2">',
+    '<aside class="sidebar-drawer">': '<aside class="sidebar-drawer" aria-label="Pages">',
+    '<aside class="toc-drawer': '<aside aria-label="On this page" class="toc-drawer',
+    '<div id="search-results">': '<h1>Search</h1>\n<div id="search-results">',
+    '<th class="head"><p></p></th>': '<td></td>',
+}
 
 
 def finish(site: Site) -> None:
@@ -18,8 +27,8 @@ def finish(site: Site) -> None:
         html = path.read_text(encoding="utf-8")
         if found := OUTSIDE.search(html):
             raise ValueError(f"{page} would load something from outside: {found[0]}")
-        html = html.replace("<pre>", '<pre tabindex="0">')  # scrolled with the keys
-        html = html.replace('role="heading">', 'role="heading" aria-level="2">')
+        for found, better in READERS.items():
+            html = html.replace(found, better)
         up = "../" * page.count("/")
         html = html.replace("</head>", "\n".join(["", *scripts(site, page, up), "</head>"]), 1)
         html = html.replace('<meta charset="utf-8">', f'<meta charset="utf-8">\n{policy(html)}', 1)

@@ -62,7 +62,8 @@ class TokenExplorer extends Kernel {
   }
 
   address() {
-    return { text: "string", selected: [0, this.last()] };
+    const merges = this.get("pairs")?.length ? { merges: [0, this.get("pairs").length] } : {};
+    return { text: "string", ...merges, selected: [0, this.last()] };
   }
 }
 
@@ -256,6 +257,18 @@ class TrainingDashboard extends Kernel {
     this.show(this.get("first_step"));
   }
 
+  // An address asked for a step: the run waits there.
+  changed(names) {
+    if (!names.includes("step")) return;
+    clearInterval(this.timer);
+    this.set({ status: this.get("step") === this.get("last_step") ? "done" : "paused" });
+    this.show(this.get("step"));
+  }
+
+  address() {
+    return { step: [this.get("first_step"), this.get("last_step")] };
+  }
+
   show(step) {
     const { history, samples, seconds_a_step } = this.given, first = this.get("first_step");
     const upTo = (steps, values) => values.filter((_, i) => steps[i] <= step);
@@ -295,6 +308,7 @@ class TrainingDashboard extends Kernel {
   hold(status) {
     clearInterval(this.timer);
     this.set({ status });
+    this.model.fire("saved");   // where it holds can be sent as a link
   }
 }
 

@@ -183,6 +183,19 @@ function followTheme() {
   tell();
 }
 
+// What is wider than the page scrolls by itself, with the keys too: Tab stops at it while it does.
+function scrollWithKeys() {
+  const wide = [...document.querySelectorAll("pre, .table-wrapper, .math-wrapper, .cell_output")];
+  new ResizeObserver(() => {
+    const stops = wide.map((box) => box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight);
+    wide.forEach((box, i) => (stops[i] ? box.setAttribute("tabindex", 0) : box.removeAttribute("tabindex")));
+  }).observe(document.body);
+}
+
+// Sphinx's search reads each page that it found, for a line of it: a browser forbids that in a folder.
+if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined")
+  DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+
 followTheme();
 const nodes = [...document.querySelectorAll("[data-live]")];
 for (const { dataset } of nodes) loadModel(JSON.parse(dataset.live).model);   // while scripts are read
@@ -195,6 +208,7 @@ document.addEventListener("DOMContentLoaded", async () => {
     };
   }
   for (const node of nodes) await bringToLife(node);
+  scrollWithKeys();
   addEventListener("hashchange", () => nodes.forEach(({ id }) => readAddress(id)));
   const first = [...inAddress().keys()].find((key) => key.includes("."));
   if (first) document.getElementById(first.split(".")[0])?.scrollIntoView();
