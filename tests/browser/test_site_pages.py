@@ -42,6 +42,11 @@ FINDINGS = """async (rules) => {
         nodes.map((node) => `${impact} ${id}: ${node.html.slice(0, 200)}`));
 }"""
 
+# Ends when nothing moves any more.
+STILL = """() => Promise.all(document.getAnimations()
+    .filter((each) => each.effect.getComputedTiming().endTime !== Infinity)
+    .map((each) => each.finished.catch(() => null)))"""
+
 # What sticks out to the right and cannot be scrolled inside a box of its own.
 SIDEWAYS = """() => {
     const wide = document.documentElement.clientWidth;
@@ -62,6 +67,7 @@ def test_every_page_is_quiet_accessible_narrow_and_can_be_printed(folder, visit)
         page = visit(name)
         tab, window = page.page, page.page.viewport_size
         tab.evaluate("document.querySelectorAll('details').forEach((e) => { e.open = true; })")
+        tab.evaluate(STILL)  # what unfolds fades in
         tab.evaluate(AXE)
 
         def note(where, lines, name=name):

@@ -17,7 +17,7 @@ READERS = {
     '<aside class="sidebar-drawer">': '<aside class="sidebar-drawer" aria-label="Pages">',
     '<aside class="toc-drawer': '<aside aria-label="On this page" class="toc-drawer',
     '<div id="search-results">': '<h1>Search</h1>\n<div id="search-results">',
-    '<th class="head"><p></p></th>': '<td></td>',
+    '<th class="head"><p></p></th>': "<td></td>",
 }
 
 
