@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tools.benchmarks import widgets
+from tools.benchmarks import site, widgets
 from tools.benchmarks.__main__ import parse
 
 
@@ -32,6 +32,19 @@ def test_a_move_that_changes_nothing_is_refused(options, browser):
     still = replace(widgets.CASES[0], keys=("Home",), first=("Home",), until="true")
     with pytest.raises(RuntimeError, match="changed nothing that can be seen"):
         widgets.run(options, [still], moves=1, playwright_browser=browser)
+
+
+def test_the_site_is_measured(browser, address):
+    page = site.cold(browser, address + "index", loads=2)
+    assert len(page["seconds"]) == 2 and all(0 < each < 60 for each in page["seconds"])
+    assert 0.1 < page["megabytes"] < 2.5
+    case = site.SLIDERS["index"]
+    found = site.slide(browser, address + "index", case, moves=3)
+    assert found["moves"] == 3 and found["fastest"] > 0
+    printed = site.tables({
+        "browser": "1", "pages": {"index": page}, "milliseconds": {case.name: found},
+    })
+    assert "| index " in printed and "| start page: temperature " in printed
 
 
 def test_without_a_browser_it_says_so(options, monkeypatch):

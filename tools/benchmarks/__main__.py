@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tools.benchmarks import footprint, generation, growth, quality, step, widgets, workers
+from tools.benchmarks import footprint, generation, growth, quality, site, step, widgets, workers
 from tools.benchmarks.report import Options, machine, write
 from tools.benchmarks.sizes import SIZES
 
@@ -28,6 +28,7 @@ PARTS = {
     "kernels": Part(footprint.kernels, footprint.kernels_table, "each lesson's kernel: memory"),
     "memory": Part(footprint.memory, footprint.memory_table, "memory over 10,000 small steps"),
     "widgets": Part(widgets.run, widgets.tables, "from a key to changed pixels in the browser"),
+    "site": Part(site.run, site.tables, "the web site: until a page is alive, and its sliders"),
     "quality": Part(quality.run, quality.tables, "training on the file --text in both engines"),
 }
 

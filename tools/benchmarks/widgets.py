@@ -197,7 +197,8 @@ def run_in(browser, cases: list[Case], moves: int) -> dict:
                     page = NotebookPage(server, context, f"{i}.ipynb")
                     page.run_all()
                     page.assert_all_ran()
-                    measured[case.name] = summary(measure(page, case, moves), case)
+                    live = page.page.locator(".minigpt-live")
+                    measured[case.name] = summary(measure(page.page, live, case, moves), case)
                     page.close()
             finally:
                 context.close()
@@ -216,27 +217,26 @@ def what_is_missing() -> str | None:
     return None
 
 
-def measure(page, case: Case, moves: int) -> list[float]:
-    """The milliseconds of each move."""
-    live = page.page.locator(".minigpt-live")
+def measure(page, live, case: Case, moves: int) -> list[float]:
+    """The milliseconds of each move of the widget ``live`` on Playwright's ``page``."""
     live.scroll_into_view_if_needed()
     control = live.get_by_test_id(case.control)
     for key in case.first:
         control.press(key)
-    page.page.wait_for_timeout(500)
-    page.page.evaluate(WATCH, [live.element_handle(), case.until])
+    page.wait_for_timeout(500)
+    page.evaluate(WATCH, [live.element_handle(), case.until])
     draw = random.Random(0)
     times = []
     for i in range(moves):
         if case.control == "pause":  # a run must be under way to be paused
             live.locator("[data-testid=start]:enabled, [data-testid=resume]:visible").first.click()
-            page.page.wait_for_timeout(300)
+            page.wait_for_timeout(300)
         control.focus()
         before = live.screenshot()
-        page.page.wait_for_timeout(draw.uniform(30, 60))  # at no fixed place between two frames
-        page.page.keyboard.press(case.keys[i % len(case.keys)])
-        page.page.wait_for_function("() => window.took !== null")
-        times.append(page.page.evaluate("() => window.took"))
+        page.wait_for_timeout(draw.uniform(30, 60))  # at no fixed place between two frames
+        page.keyboard.press(case.keys[i % len(case.keys)])
+        page.wait_for_function("() => window.took !== null")
+        times.append(page.evaluate("() => window.took"))
         if live.screenshot() == before:
             raise RuntimeError(f"{case.name}: move {i} changed nothing that can be seen")
     return times
