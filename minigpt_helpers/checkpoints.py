@@ -93,8 +93,8 @@ def load_checkpoint(path: str | os.PathLike) -> tuple[MiniGPT, CharTokenizer]:
         )
     try:
         config, chars = json.loads(header["config"]), json.loads(header["vocabulary"])
-        dtype = state["head.weight"].dtype
-        dtype = np.dtype(np.float64) if dtype == np.float16 else dtype
+        dtype = state["head.weight"].dtype.type
+        dtype = np.float64 if dtype is np.float16 else dtype
         tokenizer = CharTokenizer(chars)
         _check_fit(config["vocab_size"], tokenizer.vocab_size, "can't load")
         vocab_size, embed_dim = state["token_embedding.weight"].shape
