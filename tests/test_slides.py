@@ -335,7 +335,8 @@ def test_a_lesson_is_presented_from_a_copy(project, calls, arguments, name, rest
     prepared_for, command = calls
     assert prepared_for == "lessons"
     assert f"--ServerApp.root_dir={stage}" in command
-    assert f"--LabApp.default_url=lab/tree/notebooks/{name}?reset" in command
+    assert f"--LabApp.default_url=lab/tree/notebooks/{name}" in command  # a token is put after it
+    assert f"--LabApp.workspaces_dir={stage / 'workspaces' / name}" in command
     assert f"--LabApp.extra_labextensions_path={present.PRESENTER}" in command
     assert command[len(command) - len(rest) :] == rest
     assert (stage / "notebooks" / name).read_text() == f"this is {name}"
@@ -346,7 +347,12 @@ def test_each_talk_begins_with_a_fresh_copy_of_its_lesson_alone(project, calls):
     present.present(project, ["1"])
     stage = project.root / "build" / "present" / "notebooks"
     (stage / LESSONS[0]).write_text("changed in class")
+    open_tabs = present.workspaces(stage.parent, LESSONS[0]) / "default.jupyterlab-workspace"
+    open_tabs.parent.mkdir(parents=True)
+    open_tabs.write_text("{}")
     present.present(project, ["3"])
+    assert open_tabs.is_file()
     assert (stage / LESSONS[0]).read_text() == "changed in class"
     present.present(project, ["1"])
     assert (stage / LESSONS[0]).read_text() == f"this is {LESSONS[0]}"
+    assert not open_tabs.exists()

@@ -39,6 +39,13 @@ CELLS = [
     code_cell("subslide", "print(6 * 7)", "slide-hide-input"),
     code_cell("-", "print('hidden', 'output')", "slide-hide-output"),
 ]
+LONG = "total = " + " + ".join(["12345"] * 11) + " + 123456"  # 99 characters
+PICTURE = """\
+from matplotlib.figure import Figure
+from minigpt_helpers import plots
+figure = Figure(figsize=(4, 3))
+figure.add_subplot()
+plots.show(figure, "Axes without a curve, to see where a picture stands.")"""
 
 
 class Talk(NotebookPage):
@@ -75,10 +82,13 @@ def stage(tmp_path_factory):
     folder = tmp_path_factory.mktemp("present")
     set_stage(here(), folder, LESSON)
     fails = [code_cell("slide", "1 / 0"), code_cell("slide", "print('not reached')")]
-    for name, cells in {"talk.ipynb": CELLS, "fails.ipynb": fails}.items():
+    picture = [code_cell("slide", PICTURE, "slide-hide-input")]
+    long = [code_cell("slide", LONG)]
+    notebooks = {"talk": CELLS, "fails": fails, "picture": picture, "long": long}
+    for name, cells in notebooks.items():
         notebook = nbformat.v4.new_notebook(cells=cells)
         notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-        nbformat.write(notebook, folder / "notebooks" / name)
+        nbformat.write(notebook, folder / "notebooks" / f"{name}.ipynb")
     return folder / "notebooks"
 
 
@@ -126,6 +136,23 @@ def test_the_keys_lead_through_slides_and_fragments_and_back(talk):
     talk.assert_quiet()
 
 
+@pytest.mark.parametrize("talk", ["long.ipynb"], indirect=True)
+def test_a_long_line_of_code_fits_in_one_line(talk):
+    code = talk.page.locator(".minigpt-on .cm-content")
+    lines = code.locator(".cm-line").evaluate_all("(all) => all.map((e) => e.offsetHeight)")
+    assert len(lines) == 1 and lines[0] < 40
+    wide = code.evaluate("(e) => [e.scrollWidth, e.closest('.cm-scroller').clientWidth]")
+    assert wide[0] <= wide[1]
+
+
+@pytest.mark.parametrize("talk", ["picture.ipynb"], indirect=True)
+def test_a_picture_stands_in_the_middle(talk):
+    left, right = talk.page.locator(".minigpt-on .jp-OutputArea-output img").evaluate(
+        "(e) => { const box = e.getBoundingClientRect(); return [box.left, innerWidth - box.right]; }"
+    )
+    assert left > 100 and abs(left - right) < 40
+
+
 def test_formulas_are_set_in_what_is_for_the_slide_alone(talk):
     talk.press("ArrowRight")
     formula = talk.page.locator(".minigpt-on .minigpt-slide-words mjx-container")
@@ -155,6 +182,10 @@ def test_speaker_notes_stand_in_a_window_of_their_own(talk):
         talk.press("s")
     notes = opened.value
     notes.get_by_text("no notes").wait_for()
+    notes.get_by_text("The slide's words").wait_for()  # of the next one
+    assert notes.locator("time").text_content().count(":") == 1
+    notes.wait_for_function("(then) => document.querySelector('time').textContent !== then",
+                            arg=notes.locator("time").text_content())
     notes.keyboard.press("ArrowRight")  # the keys work there too
     notes.get_by_text("Ask why. Expect").wait_for()
     notes.locator("mjx-container").wait_for()

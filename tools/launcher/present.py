@@ -37,11 +37,18 @@ def set_stage(project: Project, stage: Path, name: str) -> None:
     copy = stage / "notebooks" / name
     copy.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(project.notebooks / name, copy)
+    shutil.rmtree(workspaces(stage, name), ignore_errors=True)  # what was open the last time
+
+
+def workspaces(stage: Path, name: str) -> Path:
+    """Where JupyterLab notes which tabs are open; fresh for each talk."""
+    return stage / "workspaces" / name
 
 
 def present_command(project: Project, stage: Path, name: str, options: list[str]) -> list[str]:
     ours = [
         f"--ServerApp.root_dir={stage}",
         f"--LabApp.extra_labextensions_path={PRESENTER}",
+        f"--LabApp.workspaces_dir={workspaces(stage, name)}",
     ]
-    return lab.lab_command(project, f"notebooks/{name}?reset", ours + options)
+    return lab.lab_command(project, f"notebooks/{name}", ours + options)

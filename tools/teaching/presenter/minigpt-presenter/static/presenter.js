@@ -45,6 +45,7 @@
       this.slides = slidesOf(this.notebook.widgets);
       this.at = Math.min(at, this.slides.length - 1);
       this.step = 0;
+      this.began = Date.now();
       this.onKey = (event) => this.key(event);
       this.onResize = () => this.scale();
     }
@@ -70,6 +71,7 @@
     stop() {
       document.removeEventListener("keydown", this.onKey, true);
       window.removeEventListener("resize", this.onResize);
+      clearInterval(this.timer);
       this.notes?.close();
       this.number.remove();
       this.news.remove();
@@ -171,21 +173,43 @@
     }
 
     openNotes() {
-      this.notes = window.open("", "minigpt-notes", "width=700,height=600");
+      this.notes = window.open("", "minigpt-notes", "width=700,height=700");
+      clearInterval(this.timer);
+      this.timer = setInterval(() => this.tell(), 1000);
       this.showNotes();
     }
 
+    /** How long the talk has been going on, in the notes' window. */
+    tell() {
+      if (this.notes.closed) return clearInterval(this.timer);
+      const seconds = Math.floor((Date.now() - this.began) / 1000);
+      const clock = this.notes.document.querySelector("time");
+      if (clock) clock.textContent = `${Math.floor(seconds / 60)}:${`${seconds % 60}`.padStart(2, "0")}`;
+    }
+
+    /** Notes of this slide, and what the next one says. */
     async showNotes() {
       if (!this.notes || this.notes.closed) return;
       const { document: page } = this.notes;
       page.title = "Speaker notes";
       page.body.style.cssText = "font: 22px sans-serif; margin: 24px";
-      page.body.innerHTML = `<p>Slide ${this.number.textContent}</p><div></div>`;
+      page.body.innerHTML = `<p>Slide ${this.number.textContent}, <time></time></p><section></section>
+        <h2>Next</h2><section style="opacity: 0.75; font-size: 18px"></section>`;
+      this.tell();
       page.onkeydown = (event) => this.key(event);
-      const words = this.slides[this.at].notes.join("\n\n") || "*no notes*";
-      await this.render(words, page.body.lastChild);
+      const [now, next] = page.querySelectorAll("section");
+      await this.render(this.slides[this.at].notes.join("\n\n") || "*no notes*", now);
+      await this.render(this.wordsOf(this.slides[this.at + 1]) || "*the end*", next);
       const formulas = document.getElementById("MJX-CHTML-styles")?.sheet?.cssRules ?? [];
       page.head.innerHTML = `<style>${[...formulas].map((rule) => rule.cssText).join("")}</style>`;
+    }
+
+    /** The text of a slide; code is told by its first line. */
+    wordsOf(slide) {
+      return (slide?.cells ?? []).map(({ cell, words }) => {
+        const text = words ?? cell.model.sharedModel.getSource().replaceAll(COMMENT, "");
+        return cell.model.type === "markdown" ? text : `\`${text.trim().split("\n")[0]}\``;
+      }).join("\n\n");
     }
   }
 
