@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import TimeoutError
 
 from browser.conftest import build_site
-from browser.jupyter_page import ROOT
+from browser.jupyter_page import PATIENCE, ROOT
 from browser.site_page import live_states
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
@@ -132,7 +132,7 @@ def test_the_keys_reach_everything_and_are_seen(name, window, visit):
             break
         assert not again, f"Tab comes back to {what}"
         try:  # some slide in
-            page.page.wait_for_function(FOCUSED, timeout=2000)
+            page.page.wait_for_function(FOCUSED, timeout=PATIENCE * 1000)
         except TimeoutError:
             pytest.fail(f"the focus is not seen on {what}")
     missed = page.page.evaluate(
