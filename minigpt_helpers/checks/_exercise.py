@@ -64,8 +64,8 @@ class Exercise:
     slips: tuple[Slip, ...]
     given: Slip | None
     in_words: str
-    tol: float = TOLERANCE
-    bugs: int = 0
+    tol: float
+    bugs: int
 
 
 @dataclass
@@ -87,6 +87,25 @@ class Try:
 
 def _plain_call(fn: Callable, *inputs: object) -> object:
     return fn(*inputs)
+
+
+def known(
+    reference: Callable,
+    *,
+    slips: Iterable[tuple[str, str, str]],
+    cases: Callable[[np.random.Generator], Iterable[tuple]] = lambda rng: (),
+    given: tuple[str, str] | None = None,
+    in_words: str = "",
+    call: Callable = _plain_call,
+    tol: float = TOLERANCE,
+    bugs: int = 0,
+) -> Exercise:
+    """What is known of an exercise, see `exercise`. Where a check makes its cases as it runs, it
+    puts them in: `replace(KNOWN, cases=...)`.
+    """
+    slips, bug = tuple(Slip(*slip) for slip in slips), Slip(*given, "") if given else None
+    check_slips(reference.__name__, source_of(reference), [*slips, *([bug] if bug else [])])
+    return Exercise(reference, call, cases, slips, bug, in_words, tol, bugs)
 
 
 def exercise(
@@ -114,11 +133,11 @@ def exercise(
     """
 
     def register(reference: Callable) -> Callable[..., CheckResult]:
-        known = tuple(Slip(*slip) for slip in slips)
-        bug = Slip(*given, "") if given else None
         name = reference.__name__
-        check_slips(name, source_of(reference), [*known, *([bug] if bug else [])])
-        this = Exercise(reference, call, cases, known, bug, in_words, tol, bugs)
+        this = known(
+            reference, cases=cases, slips=slips, given=given, in_words=in_words, call=call, tol=tol,
+            bugs=bugs,
+        )
 
         def body(case: Cases, student: Callable) -> None:
             try_all(this, case, student)

@@ -7,6 +7,7 @@ How the student keeps numbers is said by two functions of the notebook, `to_arra
 
 from __future__ import annotations
 
+import contextlib
 import math
 import types
 from collections.abc import Callable, Iterator
@@ -98,6 +99,15 @@ class Numbers:
 def said(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def no_overflow(where: str, hint: str) -> Iterator[None]:
+    """What the student's code raises where numbers are too large or too small is a miss."""
+    try:
+        yield
+    except (OverflowError, ZeroDivisionError, ValueError) as error:
+        raise Miss(f"{where}your code raised {said(error)}", [hint]) from None
 
 
 def flat(values: object) -> Iterator[object]:

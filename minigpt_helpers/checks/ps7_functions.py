@@ -17,7 +17,7 @@ from minigpt_helpers.checks._compare import (
     expect_equal,
     show,
 )
-from minigpt_helpers.checks._exercise import Exercise, try_all
+from minigpt_helpers.checks._exercise import known, try_all
 from minigpt_helpers.checks._own_parts import (
     FLOOR,
     Numbers,
@@ -26,12 +26,10 @@ from minigpt_helpers.checks._own_parts import (
     get_grad,
     has_numbers,
     is_ours,
-    said,
+    no_overflow,
 )
 from minigpt_helpers.checks._reference import log_softmax, softmax
-from minigpt_helpers.checks._slips import Slip
 
-TOL = 1e-5
 _OWN = "Write it yourself: that is the exercise."
 
 
@@ -66,11 +64,12 @@ _LOG = (
     "logit was subtracted."
 )
 _PICK = "row[t] for row, t in zip(chances, y)"
-LOSS = Exercise(
+LOSS = known(
     loss,
-    lambda fn, logits, targets: fn(logits, targets),
-    _loss_cases,
-    tuple(Slip(*slip) for slip in [
+    cases=_loss_cases,
+    in_words="for each row minus the logarithm of the softmax at the target, then the mean of them",
+    tol=1e-5,
+    slips=[
         ("-np.mean", "-np.sum", "That is the sum. Take the mean over the positions."),
         ("return -np", "return np", "The minus sign is missing: a loss is not negative."),
         ("-np.mean", "-1 / np.log(2) * np.mean", "That is in bits. Take the natural logarithm."),
@@ -107,10 +106,7 @@ LOSS = Exercise(
         ("log_softmax(z)", "np.log(np.clip(softmax(z), 1e-9, 1))", _ADDED),
         *(("log_softmax(z)", f"np.log(softmax(z) + {eps})", _ADDED)
           for eps in ("1e-15", "1e-12", "1e-10", "1e-9", "1e-8", "1e-7", "1e-6", "1e-5", "1e-4")),
-    ]),
-    None,
-    "for each row minus the logarithm of the softmax at the target, then the mean of them",
-    TOL,
+    ],
 )
 
 
@@ -179,10 +175,8 @@ def _at_the_edge(case, value) -> None:
     for name, z, y, hint in [("logits near 1000", near, [1, 2], _LARGE),
                              ("a gap of 1000", gap, [1, 0], _LOG)]:
         with case(name, essential=True):
-            try:
+            with no_overflow("", hint):
                 got = value(z, y)
-            except (OverflowError, ZeroDivisionError, ValueError) as error:
-                raise Miss(f"your code raised {said(error)}", [hint]) from None
             expect(np.isfinite(got), f"the loss is {got}", hint)
             expect_close(got, loss(z, y), tol=1e-4, hint=_ADDED if hint is _LOG else hint)
 
@@ -296,13 +290,9 @@ def ps7_generate(case, generate, to_array, from_array):
             expect(set(got) <= set(range(5)), f"there are ids outside of 0 to 4: {got}")
     with case("temperature 0 takes the most likely", essential=True):
         for start, n in [([1, 4, 2], 6), ([3], 5)]:
-            try:
+            with no_overflow("at temperature 0 ", "Nothing can be divided by 0. At temperature 0 "
+                             "take the id of the largest logit."):
                 got = sampler(table, 9, start, n, temperature=0)
-            except (OverflowError, ZeroDivisionError, ValueError) as error:
-                raise Miss(f"at temperature 0 your code raised {said(error)}", [
-                    "Nothing can be divided by 0. At temperature 0 take the id of the largest "
-                    "logit."
-                ]) from None
             expect_equal(got, greedy(table, start, n, tail(9)), f"from {start}", mistakes=[
                 (lambda: greedy(table, start, n, tail(9), row=0), "You read the first row. The "
                  "last one says what follows."),
@@ -353,11 +343,8 @@ def _low_temperature(case, sampler, z) -> None:
             table = np.broadcast_to(z * (1 if T < 1 else 50) + level, (5, 5, 5, 5))
             hint = ("exp overflows, or only zeros are left. Subtract the largest logit before exp: "
                     "the softmax stays the same.")
-            try:
+            with no_overflow(f"for logits near {level:.0f} and temperature {T:g} ", hint):
                 got = sampler(table, 2, [0], 8, temperature=T)
-            except (OverflowError, ZeroDivisionError, ValueError) as error:
-                raise Miss(f"for logits near {level:.0f} and temperature {T:g} your code raised "
-                           f"{said(error)}", [hint]) from None
             expect_equal(got[1:], [best] * 8, (
                 f"logits near {level:.0f}, temperature {T:g}: here one id is as good as certain"
             ), hint=hint)

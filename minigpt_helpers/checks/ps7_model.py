@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from minigpt_helpers.checks._base import check
 from minigpt_helpers.checks._compare import Miss, difference, expect, expect_equal
-from minigpt_helpers.checks._exercise import Exercise, try_all
+from minigpt_helpers.checks._exercise import known, try_all
 from minigpt_helpers.checks._own_parts import (
     FLOOR,
     Numbers,
@@ -32,19 +33,9 @@ from minigpt_helpers.checks._own_parts import (
     stays,
 )
 from minigpt_helpers.checks._reference import log_softmax
-from minigpt_helpers.checks._slips import Slip
 from minigpt_helpers.checks.ps7_parts import BATCH, begin, causal
 
 TOL = 1e-5
-
-
-def _composed(
-    case, reference: Callable, slips: Iterable, words: str, cases: Callable, call: Callable
-) -> None:
-    """Compare the student's whole with the formula, both called by `call(fn, x, whole)`; `fn` is
-    None for the student's."""
-    slips = tuple(Slip(*slip) for slip in slips)
-    try_all(Exercise(reference, call, cases, slips, None, words, TOL), case, None, essential=True)
 
 
 def _found(part: Part, *kinds: type) -> list[list]:
@@ -93,42 +84,48 @@ _FROM = "The residual starts from a normalised copy. It starts from x: x + layer
 _SWAPPED = "Attention comes first, then feed-forward."
 _BOTH = ("    left = attention(norm1(x))\n    middle = x + left\n"
          "    added = feed_forward(norm2(middle))")
-BLOCK_SLIPS = [
-    ("middle = x + left", "middle = left", _RESIDUAL),
-    ("return middle + added", "return added", _RESIDUAL),
-    ("return middle + added", "return x + added", "The second half adds to what attention has "
-     "left, not to the first x."),
-    ("norm2(middle)", "norm2(x)", "Feed-forward reads the same x as attention. It reads the sum: "
-     "first x = x + attention(norm(x)), then x + feed_forward(norm(x))."),
-    ("norm2(middle)", "norm2(left)", "Feed-forward reads only what attention gives. It reads the "
-     "sum of x and that."),
-    ("norm2(middle)", "middle", _NORM),
-    ("attention(norm1(x))", "attention(x)", _NORM),
-    ("norm2(middle)", "norm1(middle)", "One norm is used twice, and the other one never. Each half "
-     "has its own."),
-    ("norm1(x)", "norm2(x)", "One norm is used twice, and the other one never. Each half has its "
-     "own."),
-    ("attention(norm1(x))", "norm1(attention(x))", _POST),
-    ("feed_forward(norm2(middle))", "norm2(feed_forward(middle))", _POST),
-    (_BOTH + "\n    return middle + added", "    middle = norm1(x + attention(x))\n"
-     "    return norm2(middle + feed_forward(middle))", _POST),
-    ("middle = x + left", "middle = norm1(x + left)", _POST),
-    ("return middle + added", "return norm2(middle + added)", _POST),
-    ("middle = x + left", "middle = norm1(x) + left", _FROM),
-    ("return middle + added", "return norm2(middle) + added", _FROM),
-    ("feed_forward(norm2(middle))", "0", "Feed-forward is missing."),
-    ("left = attention(norm1(x))", "left = 0 * x", "Attention is missing."),
-    (_BOTH, "    middle = x + feed_forward(norm2(x))\n    added = attention(norm1(middle))",
-     _SWAPPED),
-    (_BOTH, "    middle = x + feed_forward(norm1(x))\n    added = attention(norm2(middle))",
-     _SWAPPED),
-    ("attention(norm1(x))", "attention(norm1(x), causal=False)", "Attention in the block hides the "
-     "future: causal=True."),
-    ("middle = x + left", "middle = x + x + left", "x is added twice. Does attention add it as "
-     "well?"),
-    ("return middle + added", "return middle + middle + added", "x is added twice. Does "
-     "feed-forward add it as well?"),
-]
+BLOCK = known(
+    transformer_block,
+    in_words="x = x + attention(norm(x)), then x = x + feed_forward(norm(x)), each with its own norm",
+    call=lambda fn, x, block: block(x) if fn is None else fn(x, *block.parts),  # None: the student's
+    tol=TOL,
+    slips=[
+        ("middle = x + left", "middle = left", _RESIDUAL),
+        ("return middle + added", "return added", _RESIDUAL),
+        ("return middle + added", "return x + added", "The second half adds to what attention has "
+         "left, not to the first x."),
+        ("norm2(middle)", "norm2(x)", "Feed-forward reads the same x as attention. It reads the sum: "
+         "first x = x + attention(norm(x)), then x + feed_forward(norm(x))."),
+        ("norm2(middle)", "norm2(left)", "Feed-forward reads only what attention gives. It reads the "
+         "sum of x and that."),
+        ("norm2(middle)", "middle", _NORM),
+        ("attention(norm1(x))", "attention(x)", _NORM),
+        ("norm2(middle)", "norm1(middle)", "One norm is used twice, and the other one never. Each half "
+         "has its own."),
+        ("norm1(x)", "norm2(x)", "One norm is used twice, and the other one never. Each half has its "
+         "own."),
+        ("attention(norm1(x))", "norm1(attention(x))", _POST),
+        ("feed_forward(norm2(middle))", "norm2(feed_forward(middle))", _POST),
+        (_BOTH + "\n    return middle + added", "    middle = norm1(x + attention(x))\n"
+         "    return norm2(middle + feed_forward(middle))", _POST),
+        ("middle = x + left", "middle = norm1(x + left)", _POST),
+        ("return middle + added", "return norm2(middle + added)", _POST),
+        ("middle = x + left", "middle = norm1(x) + left", _FROM),
+        ("return middle + added", "return norm2(middle) + added", _FROM),
+        ("feed_forward(norm2(middle))", "0", "Feed-forward is missing."),
+        ("left = attention(norm1(x))", "left = 0 * x", "Attention is missing."),
+        (_BOTH, "    middle = x + feed_forward(norm2(x))\n    added = attention(norm1(middle))",
+         _SWAPPED),
+        (_BOTH, "    middle = x + feed_forward(norm1(x))\n    added = attention(norm2(middle))",
+         _SWAPPED),
+        ("attention(norm1(x))", "attention(norm1(x), causal=False)", "Attention in the block hides the "
+         "future: causal=True."),
+        ("middle = x + left", "middle = x + x + left", "x is added twice. Does attention add it as "
+         "well?"),
+        ("return middle + added", "return middle + middle + added", "x is added twice. Does "
+         "feed-forward add it as well?"),
+    ],
+)
 
 
 @check(
@@ -171,13 +168,10 @@ def ps7_transformer_block(
             made.append((block, D))
     if case.missed:
         return
-    _composed(
-        case, transformer_block, BLOCK_SLIPS,
-        "x = x + attention(norm(x)), then x = x + feed_forward(norm(x)), each with its own norm",
-        lambda rng: [("two halves, each added to x", rng.normal(size=(T, D)), block)
-                     for (block, D), T in itertools.product(made, (1, 4))],
-        lambda fn, x, block: block(x) if fn is None else fn(x, *block.parts),
-    )
+    halves = replace(BLOCK, cases=lambda rng: [
+        ("two halves, each added to x", rng.normal(size=(T, D)), block)
+        for (block, D), T in itertools.product(made, (1, 4))])
+    try_all(halves, case, None, essential=True)
     block = made[0][0]
     with case("the future changes nothing", essential=True):
         x = rng.normal(size=(5, 4))
@@ -203,43 +197,49 @@ def mini_gpt(ids, tokens, positions, blocks, norm):
 
 _ONCE = "Every block reads what the one before has left, each once: x = block(x)."
 _PLACES = "Position t takes row t, counted from 0 at the beginning, whatever character is there."
-MODEL_SLIPS = [
-    (" + positions(places)", "", "The position embedding is not used."),
-    ("tokens(ids) + ", "", "The token embedding is not used."),
-    ("tokens(ids) + positions", "tokens(ids) * positions", "The two embeddings are added."),
-    ("range(len(ids))", "range(len(ids))[::-1]", _PLACES),
-    ("range(len(ids))", "[0] * len(ids)", _PLACES),
-    ("range(len(ids))", "ids", _PLACES),
-    ("range(len(ids))", "[i + 1 for i in range(len(ids))]", _PLACES),
-    ("range(len(ids))", "[i + 4 - len(ids) for i in range(len(ids))]", _PLACES),
-    ("x = block(x)", "x = x + block(x)", "The block has added its results to x already: "
-     "x = block(x)."),
-    ("x = block(x)", "x = block(block(x))", _ONCE),
-    ("x = block(x)", "x = block(x + positions(places))", "The positions are added once, before the "
-     "first block."),
-    ("x = block(x)", "x = block(x) + positions(places)", "The positions are added once, before the "
-     "first block."),
-    ("in blocks", "in blocks[::-1]", "The blocks come in the order of the list."),
-    ("in blocks", "in blocks[:1]", "Only the first block is used: one after the other, "
-     "x = block(x)."),
-    ("in blocks", "in [blocks[0]] * len(blocks)", "The first block is used again and again. Each "
-     "has its turn."),
-    ("in blocks", "in blocks[-1:]", "Only the last block is used. Each reads what the one before "
-     "has left: x = block(x)."),
-    ("in blocks", "in blocks[:-1]", "The last block is not used."),
-    ("in blocks", "in blocks[1:]", "The first block is not used."),
-    ("x = block(x)", "block(x)", "The blocks do not count: x = block(x)."),
-    ("x = block(x)", "x = block(norm(x))", "Each block normalises by itself. The final norm comes "
-     "after all of them."),
-    ("x = block(x)", "x = norm(block(x))", "Each block normalises by itself. The final norm comes "
-     "once, after all of them."),
-    ("return norm(x)", "return x", "The final norm is missing: it stands between the last block "
-     "and the head."),
-    ("return norm(x)", "return norm(norm(x))", "The final norm is used once."),
-    ("return norm(x)", "return x + norm(x)", "The head reads norm(x), and nothing is added to it."),
-    ("    for block", "    x = norm(x)\n    for block", "Nothing is normalised before the blocks: "
-     "the final norm comes after them."),
-]
+MODEL = known(
+    mini_gpt,
+    in_words="x = token plus position embedding; x = block(x) for each block; head(norm(x))",
+    call=lambda fn, ids, model: model.composed(fn, ids),
+    tol=TOL,
+    slips=[
+        (" + positions(places)", "", "The position embedding is not used."),
+        ("tokens(ids) + ", "", "The token embedding is not used."),
+        ("tokens(ids) + positions", "tokens(ids) * positions", "The two embeddings are added."),
+        ("range(len(ids))", "range(len(ids))[::-1]", _PLACES),
+        ("range(len(ids))", "[0] * len(ids)", _PLACES),
+        ("range(len(ids))", "ids", _PLACES),
+        ("range(len(ids))", "[i + 1 for i in range(len(ids))]", _PLACES),
+        ("range(len(ids))", "[i + 4 - len(ids) for i in range(len(ids))]", _PLACES),
+        ("x = block(x)", "x = x + block(x)", "The block has added its results to x already: "
+         "x = block(x)."),
+        ("x = block(x)", "x = block(block(x))", _ONCE),
+        ("x = block(x)", "x = block(x + positions(places))", "The positions are added once, before the "
+         "first block."),
+        ("x = block(x)", "x = block(x) + positions(places)", "The positions are added once, before the "
+         "first block."),
+        ("in blocks", "in blocks[::-1]", "The blocks come in the order of the list."),
+        ("in blocks", "in blocks[:1]", "Only the first block is used: one after the other, "
+         "x = block(x)."),
+        ("in blocks", "in [blocks[0]] * len(blocks)", "The first block is used again and again. Each "
+         "has its turn."),
+        ("in blocks", "in blocks[-1:]", "Only the last block is used. Each reads what the one before "
+         "has left: x = block(x)."),
+        ("in blocks", "in blocks[:-1]", "The last block is not used."),
+        ("in blocks", "in blocks[1:]", "The first block is not used."),
+        ("x = block(x)", "block(x)", "The blocks do not count: x = block(x)."),
+        ("x = block(x)", "x = block(norm(x))", "Each block normalises by itself. The final norm comes "
+         "after all of them."),
+        ("x = block(x)", "x = norm(block(x))", "Each block normalises by itself. The final norm comes "
+         "once, after all of them."),
+        ("return norm(x)", "return x", "The final norm is missing: it stands between the last block "
+         "and the head."),
+        ("return norm(x)", "return norm(norm(x))", "The final norm is used once."),
+        ("return norm(x)", "return x + norm(x)", "The head reads norm(x), and nothing is added to it."),
+        ("    for block", "    x = norm(x)\n    for block", "Nothing is normalised before the blocks: "
+         "the final norm comes after them."),
+    ],
+)
 
 
 class Model(Part):
@@ -365,14 +365,11 @@ def ps7_mini_gpt(case, MiniGPT, Embedding, TransformerBlock, LayerNorm, to_array
         made = [Model(numbers, kinds, MiniGPT, *s) for s in (sizes, (3, 4, 2, 3, 4))]
     if not made:
         return
-    _composed(
-        case, mini_gpt, MODEL_SLIPS,
-        "x = token plus position embedding; x = block(x) for each block; head(norm(x))",
-        lambda rng: [("embeddings, blocks, norm, head in this order",
-                      rng.integers(0, min(model.S, model.V), size=T).tolist(), model)
-                     for model, T in [(made[0], 4), (made[0], 3), (made[1], 2), (made[0], 1)]],
-        lambda fn, ids, model: model.composed(fn, ids),
-    )
+    order = replace(MODEL, cases=lambda rng: [
+        ("embeddings, blocks, norm, head in this order",
+         rng.integers(0, min(model.S, model.V), size=T).tolist(), model)
+        for model, T in [(made[0], 4), (made[0], 3), (made[1], 2), (made[0], 1)]])
+    try_all(order, case, None, essential=True)
     with case("the future changes nothing", essential=True):
         ids = rng.integers(0, 3, size=4).tolist()
         for keep in (1, 2, 3):
