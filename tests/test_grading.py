@@ -331,6 +331,18 @@ def rows(graded):
     return {row["student"].lstrip("'"): row for row in table(graded[1] / "scores.csv")}
 
 
+def test_an_exception_is_told_with_the_function_that_its_line_stands_in(solutions, tmp_path):
+    """Also from a comprehension, which Python 3.11 runs in a frame of its own."""
+    broken = 'def decode(ids, chars):\n    return "".join([chars[number + 99] for number in ids])'
+    (tmp_path / "in").mkdir()
+    nbformat.write(handed_in(RIGHT | {"decode": broken}), tmp_path / "in" / f"ada_{NAME}.ipynb")
+    done = grade(tmp_path / "in", "--out", tmp_path / "out", "--solutions", solutions)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = table(tmp_path / "out" / "scores.csv")
+    told = (tmp_path / "out" / row["feedback"]).read_text(encoding="utf-8")
+    assert "in line 2 (decode)" in told
+
+
 def test_one_command_grades_a_class_of_thirty(graded, rows):
     done, _ = graded
     assert len(CLASS) >= 30

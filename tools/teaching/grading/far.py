@@ -484,8 +484,8 @@ def raise_as_there(error: dict) -> None:
     linecache.cache[file] = (0, None, ["\n"] * (line - 1) + [source], file)
     code = compile("\n" * (line - 1) + "raise error", file, "exec")
     function = str(error.get("function", ""))
-    code = code.replace(
-        co_name=function if function.replace("<", "").replace(">", "").isidentifier() else "<cell>"
-    )
+    if not all(part.strip("<>").isidentifier() for part in function.split(".")):
+        function = "<cell>"
+    code = code.replace(co_name=function.rpartition(".")[2], co_qualname=function)
     space = {"error": raised}
     exec(code, space, {"blank": ...} if error.get("blank") is True else space)

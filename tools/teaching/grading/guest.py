@@ -423,7 +423,7 @@ def described(error: BaseException) -> dict:
         if frame.f_globals.get("__name__") == "__main__" and file != __file__:
             found |= {
                 "line": trace.tb_lineno,
-                "function": frame.f_code.co_name,
+                "function": frame.f_code.co_qualname,
                 "source": linecache.getline(file, trace.tb_lineno, frame.f_globals)[:500],
                 "blank": any(value is ... for value in frame.f_locals.values()),
             }
