@@ -8,9 +8,10 @@ How the student keeps numbers is said by two functions of the notebook, `to_arra
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -136,7 +137,7 @@ def get_grad(holder: object) -> np.ndarray:
     return np.broadcast_to(0.0 if grad is None else as_array(grad), as_array(holder.data).shape)
 
 
-def clear(holders: list) -> None:
+def clear(holders: Iterable) -> None:
     """Gradients to zero, as a training loop does it."""
     for holder in holders:
         grad = getattr(holder, "grad", None)
@@ -217,6 +218,12 @@ class Part:
                 raise NotDone("parameters() is empty: keep them as attributes")
         return self._params
 
+    def each(self) -> Iterator[object]:
+        """The parameters, each with its own time: there may be hundreds, one number in each."""
+        for p in self.params:
+            self.numbers.case.next_call()
+            yield p
+
     def run(self, given: object, **options: object) -> object:
         """The student's result for an input in the student's form."""
         self.numbers.case.next_call()
@@ -232,11 +239,11 @@ class Part:
 
     def count(self) -> int:
         """How many numbers its parameters hold."""
-        return sum(get_data(p).size for p in self.params)
+        return sum(get_data(p).size for p in self.each())
 
     def fill(self, make: Callable[[tuple[int, ...]], np.ndarray]) -> Part:
         """Set every parameter to `make(shape)`."""
-        for p in self.params:
+        for p in self.each():
             set_data(p, np.asarray(make(get_data(p).shape)))
         return self
 
@@ -247,14 +254,14 @@ class Part:
 
     def values(self) -> np.ndarray:
         """All numbers of its parameters in a row."""
-        return np.concatenate([get_data(p).ravel() for p in self.params])
+        return np.concatenate([get_data(p).ravel() for p in self.each()])
 
     def moved(
         self, call: Callable[[], np.ndarray], step: float, most: int = 1000
     ) -> Iterator[np.ndarray]:
         """What `call()` gives with one number moved, for each number in the parameters, or for
         `most` of them at random."""
-        places = [(p, i) for p in self.params for i in range(get_data(p).size)]
+        places = [(p, i) for p in self.each() for i in range(get_data(p).size)]
         if len(places) > most:
             order = self.numbers.case.rng.permutation(len(places))[:most]
             places = [places[k] for k in order]
@@ -350,9 +357,11 @@ def _slopes(numbers: Numbers, part: Part, x: np.ndarray | list) -> tuple[str, in
         "It is a plain number or array: it has left the graph. Compute with your numbers."))
     found = [] if given is x else [value for value in flat(given) if has_numbers(value)]
     holders = [*part.params, *found]
-    clear(holders)
+    clear(part.each())
+    clear(found)
+    numbers.case.next_call()
     loss.backward()
-    grads = [get_grad(holder) for holder in holders]
+    grads = [get_grad(holder) for holder in itertools.chain(part.each(), found)]
     expect(all(np.isfinite(grad).all() for grad in grads), "a gradient is NaN or infinite")
     still = sum(g.size for g in grads[: len(part.params)] if np.abs(g).max() < 1e-13)
     groups = np.array_split(np.arange(len(holders)), min(len(holders), 10))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 
 import numpy as np
 
+from minigpt_helpers.checks import _student
 from minigpt_helpers.checks._base import check
 from minigpt_helpers.checks._compare import (
     Miss,
@@ -185,10 +185,16 @@ def _at_the_edge(case, value) -> None:
 
 
 class _Known:
-    """A model whose logits are known: row t depends on the last three of the ids up to t."""
+    """A model whose logits are known: row t depends on the last three of the ids up to t.
 
-    def __init__(self, table: np.ndarray, max_seq_len: int, numbers: Numbers) -> None:
+    Where no row depends on the ids, the logits are made once for each length.
+    """
+
+    def __init__(
+        self, table: np.ndarray, max_seq_len: int, numbers: Numbers, keep: bool = False
+    ) -> None:
         self.table, self.max_seq_len, self._numbers = table, max_seq_len, numbers
+        self._kept: dict[int, object] | None = {} if keep else None
         self.vocab_size = table.shape[-1]
 
     def logits(self, ids: list[int]) -> np.ndarray:
@@ -201,9 +207,20 @@ class _Known:
             raise ValueError("the model takes one list of ids, and at least one id")
         if one_text.size > self.max_seq_len:
             raise _TooLong(f"{one_text.size} ids are more than max_seq_len={self.max_seq_len}")
-        return self._numbers.give(self.logits(one_text.tolist()))
+        if self._kept is None:
+            return self._numbers.give(self.logits(one_text.tolist()))
+        if one_text.size not in self._kept:
+            self._kept[one_text.size] = self._numbers.give(self.logits(one_text.tolist()))
+        return self._kept[one_text.size]
 
     forward = __call__
+
+    def were_changed(self) -> bool:
+        """Has the student's code written into logits that were kept?"""
+        return any(
+            not np.allclose(self._numbers.read(kept), self.logits([0] * size), atol=1e-4)
+            for size, kept in (self._kept or {}).items()
+        )
 
 
 class _TooLong(ValueError):
@@ -234,13 +251,16 @@ class Sampler:
         seed: int = 0, global_seed: int = 0, **options: object,
     ) -> list[int]:
         """The ids. Generators are seeded: the one that is handed over, and the global ones."""
-        given = list(start)
-        random.seed(global_seed)
-        np.random.seed(global_seed)
-        if self.takes["rng"]:
-            options["rng"] = np.random.default_rng(seed)
-        self.numbers.case.next_call()
-        got = self.generate(_Known(table, size, self.numbers), given, n, **options)
+        same = (table == table[0, 0, 0]).all()
+        for keep in [True, False] if same else [False]:
+            given, model = list(start), _Known(table, size, self.numbers, keep)
+            _student.seed_globals(global_seed)
+            if self.takes["rng"]:
+                options["rng"] = np.random.default_rng(seed)
+            self.numbers.case.next_call()
+            got = self.generate(model, given, n, **options)
+            if not keep or not model.were_changed():
+                break
         expect(given == list(start), "your function changes the list of start ids", (
             "Begin with a copy: ids = list(start_ids)."
         ))
@@ -348,6 +368,13 @@ def _low_temperature(case, sampler, z) -> None:
             expect_equal(got[1:], [best] * 8, (
                 f"logits near {level:.0f}, temperature {T:g}: here one id is as good as certain"
             ), hint=hint)
+        n, expected = 1500, softmax(z)
+        share = _drawn(sampler, z * 0.001, n, temperature=0.001)
+        expect(_agree(share, expected, n), (
+            f"for logits that lie close together, at temperature 0.001, the shares of {n} ids are "
+            f"{share.round(2).tolist()}, expected about {expected.round(2).tolist()}"
+        ), "softmax(logits / temperature): nothing is added to the temperature, and the logits are "
+           "divided before the softmax.")
 
 
 def _agree(share: np.ndarray, expected: np.ndarray, n: int) -> bool:
@@ -369,7 +396,7 @@ def _drawn(sampler, z, n, seed=1, **options) -> np.ndarray:
 
 
 def _draws(case, sampler, z) -> None:
-    n = 600
+    n = 1500
     for T in (1.0, 0.5, 2.0):
         with case(f"drawn by chance, temperature {T:g}", essential=True):
             share, expected = _drawn(sampler, z, n, temperature=T), softmax(z / T)

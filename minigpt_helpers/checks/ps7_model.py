@@ -54,13 +54,13 @@ def _expect_parts(found: list[list], kinds: tuple, wanted: tuple[int, ...], what
 
 def _rest(part: Part, parts: list[Part]) -> list:
     """The parameters besides those of the parts, whose own have to be listed."""
-    inner = {id(p): p for one in parts for p in one.params}
+    inner = {id(p): p for one in parts for p in one.each()}
     listed = set(map(id, part.params))
     missing = sum(get_data(p).size for i, p in inner.items() if i not in listed)
     expect(missing == 0, f"{missing} numbers with a gradient are not in parameters()", (
         "What is not in the list is never trained. Collect those of all parts."
     ))
-    return [p for p in part.params if id(p) not in inner]
+    return [p for p in part.each() if id(p) not in inner]
 
 
 def _total(params: list) -> int:
@@ -434,13 +434,14 @@ def ps7_checklist(case, MiniGPT, cross_entropy_loss, to_array, from_array):
             "Start with smaller random weights, above all in the head."
         ))
     with case("gradients are finite, and none is zero everywhere", essential=True):
-        clear(part.params)
+        clear(part.each())
         loss = loss_now()
         expect(hasattr(loss, "backward"), "the loss has no backward()", (
             "Do not leave the graph on the way from the parameters to the loss: no `.data`."
         ))
+        case.next_call()
         loss.backward()
-        grads = [get_grad(p) for p in part.params]
+        grads = [get_grad(p) for p in part.each()]
         expect(all(np.isfinite(grad).all() for grad in grads), "a gradient is NaN or infinite")
         idle = sum(grad.size for grad in grads if grad.size > 4 and not grad.any())
         lone = [grad for grad in grads if grad.size == 1]
@@ -458,18 +459,18 @@ def ps7_checklist(case, MiniGPT, cross_entropy_loss, to_array, from_array):
 
 def _after_training(case, part: Part, loss_now: Callable, number: Callable) -> float:
     """The loss after up to 150 steps of Adam, which does not mind how large the weights are."""
-    means = [np.zeros(get_data(p).shape) for p in part.params]
-    squares = [np.zeros(get_data(p).shape) for p in part.params]
+    means = [np.zeros(get_data(p).shape) for p in part.each()]
+    squares = [np.zeros(get_data(p).shape) for p in part.each()]
     first = None
     for step in range(1, 151):
-        clear(part.params)
+        clear(part.each())
         loss = loss_now()
         first = number(loss) if first is None else first
         if number(loss) < 0.4 * first:
             break
         case.next_call()
         loss.backward()
-        for p, mean, square in zip(part.params, means, squares):
+        for p, mean, square in zip(part.each(), means, squares):
             grad = get_grad(p)
             mean += 0.1 * (grad - mean)
             square += 0.01 * (grad * grad - square)

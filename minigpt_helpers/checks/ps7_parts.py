@@ -215,7 +215,9 @@ def ps7_layer_norm(case, LayerNorm, to_array, from_array):
 def zeros_give_zero(case, part: Part, x: np.ndarray) -> None:
     with case("all parameters 0: nothing is added", essential=True):
         got = finite(part.fill(np.zeros)(x), hint=NOTHING_LEFT)
+        equal = np.ptp(got, axis=0).max() < 1e-9
         expect(not got.any(), "the result is not 0", (
+            "Nothing follows the last linear layer." if equal else
             "No residual here: the block adds it. This part gives only what is to be added."
         ))
 
@@ -236,7 +238,7 @@ def _equal_parameters(part: Part, D: int, biases: tuple[bool, bool]) -> None:
     points = np.array([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
     curve = np.array([at(1.0, u - first) for u in points])
     expect(np.ptp(curve) > 1e-9, "with all parameters equal, the result does not depend on x", (
-        "The activation works on each number by itself."))
+        "x goes into the linear layer as it is, and the activation works on each number by itself."))
     line = np.polynomial.Polynomial.fit(points, curve, 1)(points)
     expect(largest(line - curve) > 1e-4 * largest(curve), "it is linear", (
         "The activation between the two layers is missing. Without it two linear layers are no "
@@ -347,25 +349,31 @@ def _weights(part: Part, x: np.ndarray, alone: np.ndarray) -> np.ndarray:
 def _one_head(part: Part, rng: np.random.Generator) -> None:
     D = 4
     part.randomise(0.4)
-    query = rng.normal(size=D)
+    query, one, two = rng.normal(size=(3, D))
 
-    def odds(*rows):
+    def odds(query, *rows):
+        """The logarithms of the rows' weights, by that of the last one, the query."""
         x = np.array([*rows, query])
         alone = finite(np.concatenate([part(row[None]) for row in x]), hint=NOTHING_LEFT)
         weights = _weights(part, x, alone)
         return np.log(weights[:-1] / weights[-1])
 
-    one, two = rng.normal(size=(2, D))
-    both, middle = odds(one, two), odds((one + two) / 2)
-    apart = np.r_[odds(one), odds(two)]
-    expect(np.allclose(both, apart, atol=1e-3), "how two positions share the weight depends on a "
-           "third one", "The weights are a softmax of the scores, and nothing more.")
-    expect(abs(middle[0] - apart.mean()) < 1e-3, "the scores are not products of queries and keys", (
-        "A score is q . k, and q and k come from x by one linear layer each."))
-    values = [part(row[None])[0] for row in (one, two, (one + two) / 2)]
-    expect(np.allclose(values[2], (values[0] + values[1]) / 2, atol=1e-6 * largest(values[0])), (
-        "for one position the result is not linear in x"
-    ), "The values come from x by one linear layer; there is no activation here.")
+    apart = np.r_[odds(query, one), odds(query, two)]
+    expect(np.allclose(odds(query, one, two), apart, atol=1e-3), "how two positions share the "
+           "weight depends on a third one", "The weights are a softmax of the scores, and nothing "
+           "more.")
+    # What is linear changes as much for a row as for its mirror image, the other way.
+    keys = odds(query, one) + odds(query, -one) - 2 * odds(query, 0 * one)
+    queries = [np.diff(odds(row, one, two))[0] for row in (query, -query, 0 * query)]
+    expect(abs(keys[0]) < 1e-3 and abs(queries[0] + queries[1] - 2 * queries[2]) < 1e-3, (
+        "the scores are not products of queries and keys"
+    ), "A score is q . k, and q and k come from x by one linear layer each.")
+    still = part(np.zeros((1, D)))
+    for row in rng.normal(size=(6, 1, D)) * 3:
+        bend = part(row) + part(-row) - 2 * still
+        expect(largest(bend) < 1e-5 * largest(part(row)), "for one position the result is not "
+               "linear in x", "The values come from x by one linear layer; there is no activation "
+               "here.")
 
 
 def _heads(part: Part, H: int, d: int, rng: np.random.Generator) -> None:

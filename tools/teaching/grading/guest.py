@@ -279,8 +279,8 @@ class Guest(Endpoint):
     def do_seed(self, message: dict) -> dict:
         import numpy as np
 
-        random.seed(0)
-        np.random.seed(0)  # noqa: NPY002  (the one a student may use)
+        random.seed(message["number"])
+        np.random.seed(message["number"])  # noqa: NPY002  (the one a student may use)
         return {}
 
     def do_call(self, message: dict) -> dict:
