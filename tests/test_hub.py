@@ -19,7 +19,7 @@ from minigpt_helpers.hand_in import NotHandedIn, hand_in
 from tools.launcher import hub as launcher
 from tools.launcher import my_work
 from tools.launcher.project import Project, UserError, here
-from tools.launcher.student_copy import HAND_IN_CELLS, with_hand_in
+from tools.launcher.student_copy import HAND_IN_CELLS, student_copy
 from tools.teaching.grading import inbox
 from tools.teaching.grading.submissions import notebook_of
 from tools.teaching.hub import accounts, limits, machines, settings
@@ -284,8 +284,8 @@ def test_the_cells_that_hand_in_are_not_graded(tmp_path):
 
 
 def test_what_is_no_notebook_is_copied_as_it_is():
-    assert with_hand_in(b"not json", "ps1") == b"not json"
-    assert with_hand_in(b"[1]", "ps1") == b"[1]"
+    assert student_copy(b"not json", hand_in="ps1") == b"not json"
+    assert student_copy(b"[1]", hand_in="ps1") == b"[1]"
 
 
 # Handing in

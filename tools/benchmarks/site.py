@@ -17,7 +17,6 @@ from tools.benchmarks import widgets
 from tools.benchmarks.report import Options, progress, table
 from tools.benchmarks.turns import ROOT
 from tools.benchmarks.widgets import RIGHT_AND_LEFT, Case, what_is_missing
-from tools.launcher.browser import find_browser
 
 LOADS = 5
 SECONDS = {"index": 1.0}  # promised; each lesson's page: 1.5
@@ -43,17 +42,11 @@ def run(options: Options, loads: int = LOADS, moves: int = widgets.MOVES) -> dic
     missing = what_is_missing()
     if missing:
         return {"missing": missing}
-    from playwright.sync_api import sync_playwright
-
-    sys.path.insert(0, str(widgets.TESTS))  # the server is that of the tests
-    from browser.site_page import SiteServer
-
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder, widgets.chromium() as browser:
         site = Path(folder) / "mini"
         build = [sys.executable, str(ROOT / "start.py"), "site", "--no-lite", "--out", str(site)]
         subprocess.run(build, check=True, capture_output=True)
-        server = SiteServer(site)
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
+        server = widgets.of_the_tests("site_page").SiteServer(site)
         try:
             lessons = sorted(path.stem for path in (site / "lessons").glob("0*.html"))
             pages = ["index", *(f"lessons/{name}" for name in lessons)]
@@ -66,7 +59,6 @@ def run(options: Options, loads: int = LOADS, moves: int = widgets.MOVES) -> dic
                 },
             }
         finally:
-            browser.close()
             server.stop()
 
 

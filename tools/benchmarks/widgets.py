@@ -16,9 +16,11 @@ The notebook is a real one, with a kernel that hears of every move, in headless 
 
 from __future__ import annotations
 
+import importlib
 import random
 import sys
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -167,21 +169,31 @@ def run(
         return {"missing": missing}
     if playwright_browser is not None:
         return run_in(playwright_browser, cases, moves)
+    with chromium() as browser:
+        return run_in(browser, cases, moves)
+
+
+@contextmanager
+def chromium():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
         try:
-            return run_in(browser, cases, moves)
+            yield browser
         finally:
             browser.close()
 
 
-def run_in(browser, cases: list[Case], moves: int) -> dict:
+def of_the_tests(name: str):
+    """A module of ``tests/browser``: servers and pages are those of the tests."""
     if str(TESTS) not in sys.path:
-        sys.path.insert(0, str(TESTS))  # the server and the pages are those of the tests
-    from browser.jupyter_page import NotebookPage, Server, write_notebook
+        sys.path.insert(0, str(TESTS))
+    return importlib.import_module(f"browser.{name}")
 
+
+def run_in(browser, cases: list[Case], moves: int) -> dict:
+    jupyter = of_the_tests("jupyter_page")
     promised = [replace(case, name=f"{case.name}, in Notebook 7") for case in cases if case.at_most]
     measured = {}
     for front_end, its_cases in [("jupyterlab", cases), ("notebook", promised)]:
@@ -189,12 +201,12 @@ def run_in(browser, cases: list[Case], moves: int) -> dict:
             work = Path(folder) / "work"
             work.mkdir()
             context = browser.new_context(viewport={"width": 1280, "height": 720})
-            server = Server(work, Path(folder), front_end)
+            server = jupyter.Server(work, Path(folder), front_end)
             try:
                 for i, case in enumerate(its_cases):
                     progress(case.name)
-                    write_notebook(work / f"{i}.ipynb", [SETUP, f"w = {case.make}\nw"])
-                    page = NotebookPage(server, context, f"{i}.ipynb")
+                    jupyter.write_notebook(work / f"{i}.ipynb", [SETUP, f"w = {case.make}\nw"])
+                    page = jupyter.NotebookPage(server, context, f"{i}.ipynb")
                     page.run_all()
                     page.assert_all_ran()
                     live = page.page.locator(".minigpt-live")

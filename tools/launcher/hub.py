@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import shutil
 import stat
 import subprocess
 import sys
 import zipfile
-from dataclasses import asdict
 from pathlib import Path
 
 from tools.launcher import release
@@ -69,10 +67,11 @@ def hub(project: Project, words: list[str]) -> int:
     unpack_course(served, made)
     compile_all(served, made.course)
     env = served.child_env()
-    env["MINIGPT_HUB"] = json.dumps(asdict(made) | {"folder": str(made.folder)})
+    env["MINIGPT_HUB"] = made.as_text()
     env["PYTHONPATH"] = str(project.root)
     if options.new_password:
-        return new_password(served, options.new_password, env)
+        accounts = "tools.teaching.hub.accounts"  # beside the hub, which looks up at each login
+        return subprocess.call([str(served.python), "-m", accounts, options.new_password], env=env)
     say(protection(root))
     say(f"The hub opens at {made.address} (Ctrl+C here ends it and all servers).")
     say(f"First passwords, to hand out: {made.state / 'first-passwords.csv'}")
@@ -226,15 +225,3 @@ def compile_all(project: Project, course: Path) -> None:
         logged(project, [project.python, "-m", "compileall", "-q", "-j", "0", packages])
         stamp.touch()
     logged(project, [project.python, "-m", "compileall", "-q", course])
-
-
-def new_password(project: Project, name: str, env: dict[str, str]) -> int:
-    """Runs beside the hub, which looks a password up at each login."""
-    code = (
-        "import json, os, sys; from pathlib import Path; from tools.teaching.hub import accounts, "
-        "settings; made = json.loads(os.environ['MINIGPT_HUB']); made = settings.Settings(**made | "
-        "{'folder': Path(made['folder'])}); account = accounts.forget_password(made, sys.argv[1]); "
-        "print('A new first password for', account.login, 'is in', made.state / "
-        "'first-passwords.csv')"
-    )
-    return subprocess.call([str(project.python), "-c", code, name], env=env)

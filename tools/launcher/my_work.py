@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 
 from tools.launcher.project import Project, UserError, python_name, say
-from tools.launcher.student_copy import student_copy, with_hand_in
+from tools.launcher.student_copy import student_copy
 
 
 def bring_up_to_date(project: Project) -> None:
@@ -112,9 +112,8 @@ def fresh_copy(project: Project, name: str, copied_from: dict[str, str]) -> None
 
 def copy_of(project: Project, name: str) -> bytes:
     """What a student gets of a notebook; a problem set can be handed in from its last cell."""
-    copy = student_copy((project.notebooks / name).read_bytes())
-    in_sets = Path(name).parts[0] == "problems"
-    return with_hand_in(copy, Path(name).stem) if in_sets else copy
+    problem_set = Path(name).stem if Path(name).parts[0] == "problems" else ""
+    return student_copy((project.notebooks / name).read_bytes(), hand_in=problem_set)
 
 
 def hash_of(path: Path) -> str:

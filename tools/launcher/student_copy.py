@@ -21,10 +21,11 @@ HAND_IN_CODE = """from minigpt_helpers.hand_in import hand_in
 # hand_in("{name}")"""
 
 
-def student_copy(original: bytes, outputs: bool = False) -> bytes:
+def student_copy(original: bytes, outputs: bool = False, hand_in: str = "") -> bytes:
     """The bytes of a notebook's copy for students. What is no notebook is copied as it is.
 
-    With `outputs` the outputs of code cells stay.
+    With `outputs` the outputs of code cells stay. `hand_in` names a problem set: its copy has two
+    more cells at its end, by which it is handed in.
     """
     change = without_comments if outputs else for_students
     try:
@@ -32,33 +33,21 @@ def student_copy(original: bytes, outputs: bool = False) -> bytes:
         notebook["cells"] = [cell for cell in map(change, notebook["cells"]) if cell]
     except (ValueError, TypeError, LookupError, AttributeError):
         return original
+    if hand_in:
+        notebook["cells"] += hand_in_cells(hand_in)
     text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)
     return (text + "\n").encode("utf-8", "surrogatepass")
 
 
-def with_hand_in(copy: bytes, name: str) -> bytes:
-    """The copy of a problem set with two more cells at its end, by which it is handed in."""
-    text, code = HAND_IN_CELLS
-    more = [
-        {"cell_type": "markdown", "id": text, "metadata": {}, "source": HAND_IN_TEXT},
-        {
-            "cell_type": "code",
-            "execution_count": None,
-            "id": code,
-            "metadata": {},
-            "outputs": [],
-            "source": HAND_IN_CODE.format(name=name),
-        },
+def hand_in_cells(name: str) -> list[dict]:
+    text_id, code_id = HAND_IN_CELLS
+    text = HAND_IN_TEXT.splitlines(keepends=True)
+    code = HAND_IN_CODE.format(name=name).splitlines(keepends=True)
+    ran = {"execution_count": None, "outputs": []}
+    return [
+        {"cell_type": "markdown", "id": text_id, "metadata": {}, "source": text},
+        {"cell_type": "code", "id": code_id, "metadata": {}, "source": code} | ran,
     ]
-    for cell in more:
-        cell["source"] = cell["source"].splitlines(keepends=True)
-    try:
-        notebook = json.loads(copy)
-        notebook["cells"] += more
-    except (ValueError, TypeError, LookupError):  # no notebook
-        return copy
-    text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)
-    return (text + "\n").encode("utf-8", "surrogatepass")
 
 
 def for_students(cell: dict) -> dict | None:

@@ -27,7 +27,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
 
-from tools.launcher.student_copy import HAND_IN_CELLS
+from tools.launcher.student_copy import HAND_IN_CELLS, joined
 from tools.teaching.grading import inbox
 from tools.teaching.grading.times import read_time
 
@@ -487,7 +487,7 @@ def hands_in(cell: object) -> bool:
     """Is this one of the two cells that a student's copy has more than its original?"""
     if not isinstance(cell, dict) or cell.get("id") not in HAND_IN_CELLS:
         return False
-    return cell.get("cell_type") == "markdown" or "hand_in(" in "".join(cell.get("source", ""))
+    return cell.get("cell_type") == "markdown" or "hand_in(" in joined(cell.get("source", ""))
 
 
 def clean(cell: object) -> NotebookNode | None:

@@ -15,6 +15,7 @@ import pwd
 import re
 import secrets
 import subprocess
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from tools.launcher.project import UserError
 from tools.teaching.grading.report import Student, class_list
-from tools.teaching.hub.settings import Settings
+from tools.teaching.hub.settings import Settings, from_text
 
 PREFIX = "mg-"  # of system users: a student called Root becomes mg-root
 LONGEST = 24
@@ -218,3 +219,9 @@ def forget_password(settings: Settings, name: str) -> Account:
 def passwords(settings: Settings):
     """The table of JupyterHub's FirstUseAuthenticator."""
     return dbm.open(str(settings.state / "passwords.dbm"), "c", 0o600)
+
+
+if __name__ == "__main__":  # start.py hub --new-password NAME
+    hub = from_text(os.environ["MINIGPT_HUB"])
+    forgot = forget_password(hub, sys.argv[1])
+    print(f"A new first password for {forgot.login} is in {hub.state / 'first-passwords.csv'}")

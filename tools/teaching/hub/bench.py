@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
+from tools.benchmarks.report import cpu_name
 from tools.launcher.project import here
 from tools.teaching.hub import machines
 from tools.teaching.hub.client import Student
@@ -164,7 +165,7 @@ def summary(options, alone, results, memory, came_in, took, used) -> dict:
     ]
     return {
         "date": date.today().isoformat(),
-        "machine": f"{processor()}, {os.cpu_count()} cores, {memory_total():.0f} GB, "
+        "machine": f"{cpu_name()}, {os.cpu_count()} cores, {memory_total():.0f} GB, "
         f"{platform.system()}, Python {platform.python_version()}",
         "students": options.students,
         "lesson": options.lesson,
@@ -192,11 +193,6 @@ def summary(options, alone, results, memory, came_in, took, used) -> dict:
 def middle(values) -> float:
     values = list(values)
     return statistics.median(values) if values else float("nan")
-
-
-def processor() -> str:
-    found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
-    return found[1] if found else platform.machine()
 
 
 def memory_total() -> float:

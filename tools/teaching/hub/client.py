@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import struct
 import time
 import uuid
@@ -192,10 +191,6 @@ class Student:
                 ran.text += inside["text"]
             elif kind_of in ("execute_result", "display_data"):
                 ran.text += inside["data"].get("text/plain", "") + "\n"
-                ran.widgets += re.findall(
-                    r'"model_id": "(\w+)"',
-                    json.dumps(inside["data"].get("application/vnd.jupyter.widget-view+json", "")),
-                )
             elif kind_of == "comm_open":
                 ran.opened[inside["comm_id"]] = inside["data"].get("state", {})
         ran.seconds = time.monotonic() - started
@@ -235,5 +230,4 @@ class Ran:
 
     def __init__(self) -> None:
         self.text, self.error, self.seconds = "", "", 0.0
-        self.widgets: list[str] = []
         self.opened: dict[str, dict] = {}

@@ -1,6 +1,5 @@
 """What JupyterHub reads. A teacher's settings are in ``hub.toml``, not here."""
 
-import json
 import os
 import shutil
 import sys
@@ -12,8 +11,7 @@ from tools.teaching.hub import accounts, settings
 from tools.teaching.hub.spawner import StudentSpawner
 
 c = get_config()  # noqa: F821
-hub = settings.Settings(**json.loads(os.environ["MINIGPT_HUB"]))
-hub.folder = Path(hub.folder)
+hub = settings.from_text(os.environ["MINIGPT_HUB"])
 people = accounts.bring_up_to_date(hub)
 root = os.geteuid() == 0
 

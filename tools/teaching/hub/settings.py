@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import json
 import os
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from tools.launcher.project import UserError
@@ -59,10 +60,19 @@ class Settings:
     def environment(self) -> Path:
         return self.folder / ".venv-hub"
 
+    def as_text(self) -> str:
+        """All of it, for the programs that the hub starts (`from_text`)."""
+        return json.dumps(asdict(self) | {"folder": str(self.folder)})
+
     @property
     def address(self) -> str:
         shown = f"[{self.ip}]" if ":" in self.ip else self.ip
         return f"{'https' if self.certificate else 'http'}://{shown}:{self.port}"
+
+
+def from_text(text: str) -> Settings:
+    found = json.loads(text)
+    return Settings(**found | {"folder": Path(found["folder"])})
 
 
 def read(file: Path, **changed: object) -> Settings:
