@@ -18,11 +18,13 @@ def keep_freed_memory() -> None:
     """Asks the allocator of glibc (Linux) to keep freed memory for the next step.
 
     By default it gives large arrays back to the system at once, and every step would pay for
-    getting, and zeroing, the same memory again: up to a third of the time.
+    getting, and zeroing, the same memory again: up to a third of the time. And each thread would
+    have a heap of its own, which gives back more: workers take 6 % longer so.
     """
     if hasattr(_libc, "mallopt"):
         _libc.mallopt(-3, 32 * 1024 * 1024)  # M_MMAP_THRESHOLD: the largest value it takes
         _libc.mallopt(-1, 1024 * 1024 * 1024)  # M_TRIM_THRESHOLD: up to 1 GB is kept
+        _libc.mallopt(-8, 1)  # M_ARENA_MAX: one heap for all threads
 
 
 def give_freed_memory_back() -> None:
