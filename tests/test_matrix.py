@@ -97,10 +97,13 @@ def test_the_page_holds_every_row_with_its_last_result(project, runs, monkeypatc
     assert matrix.run_matrix(project, ["--table", str(page)]) == 0
     first, second = [line for line in page.read_text().splitlines() if line.startswith(("| f", "| s"))]
     assert "| not run | not run |" in first and "| 5 passed | 5 passed |" in second
+    assert "| everything |" in second
     runs.says = ["1 failed", "1 failed"]
-    assert matrix.run_matrix(project, ["--core", "second"]) == 1  # a short run is no result
+    assert matrix.run_matrix(project, ["--core", "second"]) == 1  # replaces no longer run
+    matrix.run_matrix(project, ["--core", "first"])
     matrix.run_matrix(project, ["--table", str(page)])
     assert second in page.read_text()
+    assert "| lessons, core | 5 passed | 5 passed |" in page.read_text()
 
 
 def test_an_unknown_row_names_those_that_are_there(project):
