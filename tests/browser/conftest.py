@@ -26,6 +26,7 @@ from playwright.sync_api import Browser, BrowserContext, sync_playwright  # noqa
 
 from browser.jupyter_page import PATIENCE, ROOT, NotebookPage, Server, write_notebook  # noqa: E402
 from browser.site_page import SitePage, SiteServer  # noqa: E402
+from tools.launcher.environment import wait_lock  # noqa: E402
 
 WINDOW = {"width": 1280, "height": 720}
 # No name but that of this machine can be looked up: a request to another host fails, as offline.
@@ -100,9 +101,16 @@ def open_notebook(context, server) -> Iterator[Callable[..., NotebookPage]]:
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory) -> Path:
-    """The web site, built as a teacher would build it."""
-    out = tmp_path_factory.mktemp("web") / "mini"
-    build_site(out)
+    """The web site, built as a teacher would build it; once, where several processes share it."""
+    common = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        common = common.parent
+    out = common / "web" / "mini"
+    out.parent.mkdir(exist_ok=True)
+    with (common / "web.lock").open("a") as file:
+        wait_lock(file)
+        if not out.exists():
+            build_site(out)
     return out
 
 
