@@ -19,6 +19,18 @@ from tools.testing.plugin import (  # noqa: E402, F401  - hooks: no test uses th
     pytest_runtest_teardown,
 )
 
+# The files that take longest, the longest first. Two processes get file after file in the order of the
+# collection (start.py test): with short ones at the end both end at about the same time.
+LONGEST = """
+    checks grading_sets grading grading_forgery plots start strict nbval_pictures widgets_base
+    lessons site_pages site present benchmark together slides
+""".split()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+
 
 @pytest.fixture(scope="session")
 def chromium() -> str:

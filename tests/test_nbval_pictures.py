@@ -77,7 +77,7 @@ def test_a_changed_curve_fails_in_the_notebook(tmp_path):
         cwd=here().root,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert "2 failed, 1 passed" in done.stdout, done.stdout
     assert "mismatch 'text/x-minigpt-drawn'" in done.stdout

@@ -61,7 +61,7 @@ def run_pytest(folder, *arguments):
     env = here().child_env() | {"PYTHONPATH": str(here().root)}
     result = subprocess.run(
         [sys.executable, "-m", "pytest", *words, *arguments],
-        cwd=folder, env=env, capture_output=True, text=True, timeout=120,
+        cwd=folder, env=env, capture_output=True, text=True, timeout=600,
     )
     lines = [line for line in result.stdout.splitlines() if "::" in line and "%]" in line]
     return {line.split("::")[1].split()[0]: "PASSED" in line for line in lines}, result.stdout

@@ -109,15 +109,17 @@ def processes(options: list[str]) -> list[str]:
     alone = {"--pdb", "-s", "--trace", "--capture=no", "-n", "--numprocesses", "--co"}
     if (os.cpu_count() or 1) < 2 or any(word.split("=")[0] in alone for word in options):
         return []
-    return ["-n", "2", "--dist", "loadfile"]
+    return ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def notebook_tests(project: Project, options: list[str], variables: dict[str, str]) -> str | None:
-    """Every notebook in one serial run, each output compared with the stored one."""
+    """Every notebook, each output compared with the stored one."""
     notebooks = [str(path.relative_to(project.root)) for path in project.tracked_notebooks()]
     if not notebooks:
         return "FAILED: there are no notebooks"
-    return pytest(project, "notebook", [*NBVAL, *notebooks, *options], variables)
+    return pytest(
+        project, "notebook", [*NBVAL, *notebooks, *processes(options), *options], variables
+    )
 
 
 NO_BROWSER = "did not run: no Chromium found"

@@ -24,27 +24,33 @@ CHILDREN = Path(sitecustomize.__file__).parent
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give the programs that tests start the same hook as this one, and a common log."""
-    number, name = tempfile.mkstemp(prefix="network-")
+    """Give the programs that tests start the same hook as this one, and a log of this process."""
+    folder = common_folder(config)
+    number, os.environ[sitecustomize.LOG] = tempfile.mkstemp(prefix="network-", dir=folder)
     os.close(number)
-    config.add_cleanup(Path(name).unlink)
-    os.environ[sitecustomize.LOG] = name
     before = [
-        folder
-        for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        if folder and folder != str(CHILDREN)
+        each
+        for each in os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        if each and each != str(CHILDREN)
     ]
     os.environ["PYTHONPATH"] = os.pathsep.join([str(CHILDREN), *before])
-    nbval.plugin.RunningKernel = in_scratch(config)
+    nbval.plugin.RunningKernel = in_scratch(folder)
 
 
-def in_scratch(config: pytest.Config):
-    """Let each notebook run in an empty folder: what it writes is not left beside it."""
-    folder = tempfile.TemporaryDirectory(prefix="notebooks-", ignore_cleanup_errors=True)
+def common_folder(config: pytest.Config) -> Path:
+    """Of all processes of a run; the first makes it and removes it: others may be ended before."""
+    if hasattr(config, "workerinput"):
+        return Path(os.environ[sitecustomize.LOG]).parent
+    folder = tempfile.TemporaryDirectory(prefix="tests-", ignore_cleanup_errors=True)
     config.add_cleanup(folder.cleanup)
+    return Path(folder.name)
+
+
+def in_scratch(folder: Path):
+    """Let each notebook run in an empty folder: what it writes is not left beside it."""
 
     def kernel(name: str, cwd: str, **options):
-        return RunningKernel(name, cwd=tempfile.mkdtemp(dir=folder.name), **options)
+        return RunningKernel(name, cwd=tempfile.mkdtemp(dir=folder), **options)
 
     return kernel
 
