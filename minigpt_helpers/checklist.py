@@ -1,4 +1,4 @@
-"""The debugging checklist (lesson 5) as a doctor: it tries, says what it saw, and what to do."""
+"""The debugging checklist (lesson 5): it tries, says what it saw, and what to do."""
 
 from __future__ import annotations
 

@@ -36,6 +36,8 @@ DETAILS = re.compile(
 )
 BOLD = re.compile(r"\*\*(.+?)\*\*", re.DOTALL)
 ASKED_IN_A_LIST = re.compile(r"^[ \t]*(?:\d+\.|[-*+]) .*\?", re.MULTILINE)
+MATH = re.compile(r"\$\$.+?\$\$|\$[^$\n]+\$", re.DOTALL)
+EXERCISE = re.compile(r"^### Exercise (\d+)", re.MULTILINE)
 SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
 CLOSING = (  # sections that ask nothing, or what has no one answer
     "What to take",
@@ -72,6 +74,12 @@ def markdown_problems(source: str) -> Iterator[Problem]:
             "a fence of code out of place",
             "begin and end each block of code by ``` on lines of their own",
         )
+    for part in [rest, *bodies]:
+        if unbalanced(CODE_SPAN.sub("x", FENCED.sub("", part))):
+            yield (
+                "bold that does not begin or end",
+                "write **bold** without a space inside its stars, and a pair of them in each paragraph",
+            )
     folded = DETAILS.findall(prose)
     tags = re.findall(r"</?(?:details|summary)\b", prose)
     if len(tags) != 4 * len(folded):
@@ -86,8 +94,19 @@ def markdown_problems(source: str) -> Iterator[Problem]:
         )
 
 
+def unbalanced(prose: str) -> bool:
+    """Is there a ``**`` that begins no bold, or ends none?"""
+    for paragraph in re.split(r"\n\s*\n", MATH.sub("x", prose)):
+        for i, star in enumerate(found := list(re.finditer(r"\*\*", paragraph))):
+            before, after = paragraph[star.start() - 1 : star.start()], paragraph[star.end() :][:1]
+            if len(found) % 2 or not (before if i % 2 else after).strip():
+                return True
+    return False
+
+
 def prompt_problems(cells: list) -> Iterator[tuple[int, str, str]]:
     """What a lesson gives away, or leaves unanswered; cells are counted from 1."""
+    yield from exercise_problems(cells)
     for number, (begin, section) in enumerate(places(cells), start=1):
         cell = cells[number - 1]
         if cell.cell_type == "code":
@@ -101,6 +120,20 @@ def prompt_problems(cells: list) -> Iterator[tuple[int, str, str]]:
                     "a question that stands on the slide alone",
                     "ask it in the lesson, too",
                 )
+
+
+def exercise_problems(cells: list) -> Iterator[tuple[int, str, str]]:
+    last = 0
+    for number, cell in enumerate(cells, start=1):
+        if cell.cell_type == "markdown":
+            for found in map(int, EXERCISE.findall(visible(cell.source))):
+                if found != last + 1:
+                    yield (
+                        number,
+                        f"exercise {found} comes after exercise {last}",
+                        "number them in the order in which they come",
+                    )
+                last = found
 
 
 def places(cells: list) -> Iterator[tuple[int, str]]:

@@ -366,7 +366,7 @@ def test_prints_and_warnings_are_swallowed_and_a_warning_becomes_part_of_the_ans
     with warnings.catch_warnings(record=True) as outside:
         message = make()(overflows).message
     assert capfd.readouterr() == ("", "") and outside == []
-    assert "There is a NaN or an infinity in your result" in message
+    assert "got inf" in message or "got nan" in message
     assert "Warning on the way: overflow encountered in exp" in message
 
 
@@ -619,7 +619,7 @@ def test_nothing_is_guessed_of_a_mistake_that_no_slip_makes():
 
 def test_the_given_bug_is_not_done_yet_and_gets_no_hint():
     result = softly(given=(" / e.sum()", " / e.mean()"))(lambda x: np.exp(x) / np.exp(x).mean())
-    assert result.status == "not done yet" and "So far it does what it did" in result.message
+    assert result.status == "not done yet" and result.message.endswith("did when you got it.")
 
 
 def test_a_slip_that_does_not_fit_exactly_once_is_refused_at_once():

@@ -21,6 +21,8 @@ BAD_TEXT = {
     "<details><summary>Answer</summary>\n\n4": "not whole",
     "<details>\n\n4\n</details>": "not whole",
     "<details><summary>Answer</summary>4</details>": "without an empty line",
+    "**Predict.** How many are** `x` **and y?": "bold",
+    "Text.\n\n<!-- slide\nSo ** this is bold**.\n-->": "bold",
 }
 
 
@@ -33,6 +35,7 @@ def test_text_that_is_not_rendered_as_meant_is_found(source):
     ASK,
     "```\nx --> y <!-- z\n```",
     "A `-->` in a line, and ``` `` ```.",
+    "**How many are** `x` **and** $y$**?** A power is `a**2`.",
     "<!-- slide\n```python\nx = 1\n```\n-->\n\n~~~text\n```\n~~~",
 ])
 def test_sound_text_passes(source):
@@ -146,3 +149,9 @@ def test_plotting_code_in_front_of_the_reader_is_found():
     assert ["that draw a picture" in what for what in found(code(source))] == [True]
     assert found(code(source, jupyter={"source_hidden": True})) == []
     assert found(code("fig = curves({'a': y})\nshow(fig, 'A falls.')")) == []
+
+
+def test_exercises_are_counted():
+    first, third = text("### Exercise 1: a"), text("### Exercise 3: b")
+    assert found(first, third) == ["exercise 3 comes after exercise 1"]
+    assert found(first) == found() == []

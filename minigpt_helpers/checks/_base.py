@@ -320,7 +320,7 @@ def _verdict(entry: Check, case: Cases) -> CheckResult:
         return _result(NOT_DONE, f"this exercise expects {entry.expects}.\nSo far: {first.text}")
     if case.as_given:
         return _result(NOT_DONE, f"this exercise expects {entry.expects}.\nSo far it does what it "
-                       f"did when you got it.\n{first.name}: {first.text}")
+                       "did when you got it.")
     does_not = "Does not hold: " if total > 1 else ""
     count = f"{held} of {total} properties hold.\n" if total > 1 else ""
     text = f"{count}{does_not}{first.name}: {first.text}"

@@ -194,7 +194,7 @@ def _number_difference(got: object, expected: object, tol: float, size: float) -
         text += f" (they differ by {abs(got[at] - expected[at]):.0e})"
     if wrong.size > 1:
         text += f"; {int(wrong.sum())} of {wrong.size} numbers differ"
-    return text + _clue(got, expected)
+    return text + (_clue(got, expected) if np.isfinite(got[at]) else "")
 
 
 def _clue(got: np.ndarray, expected: np.ndarray) -> str:

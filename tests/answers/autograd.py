@@ -48,8 +48,13 @@ def relu_if(v):
     return Value(0.0, (v,), (0.0,))
 
 
-def late_use(a):
+def lesson_diamond(a):
     d = a * 2
+    return d + d * 5.0
+
+
+def late_use(a):
+    d = a * 3
     return d + d * 5.0
 
 
@@ -142,6 +147,7 @@ WRONG = [
     ("relu_node", (Value, lambda v: max(v.data, 0.0)), "backward"),
     ("fools_one_visit", (Value, lambda a: a * 2 + 1), "is right"),
     ("fools_one_visit", (Value, lambda a: a * a), "is right"),
+    ("fools_one_visit", (Value, lesson_diamond), "the diamond of the lesson"),
     ("fools_one_visit", (Value, lambda a: (a * 2) * 5.0 + (a * 2)), "is right"),
     ("fools_one_visit", (Value, lambda a: Value(3.0) * 2), "Use a"),
     ("fools_one_visit", (Value, lambda a: a.data * 2), "give back a Value"),
