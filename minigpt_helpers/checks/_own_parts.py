@@ -8,10 +8,10 @@ How the student keeps numbers is said by two functions of the notebook, `to_arra
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
+import operator
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -88,13 +88,17 @@ class Numbers:
 
     def weighted_sum(self, out: object, weights: np.ndarray) -> object:
         """The sum of an output times given numbers, in the student's own numbers."""
-        if isinstance(out, (list, tuple, np.ndarray)):
-            terms = [self.weighted_sum(part, w) for part, w in zip(out, weights)]
-            while len(terms) > 1:  # in pairs: the graph stays shallow
-                terms = [sum(terms[i + 1 : i + 2], terms[i]) for i in range(0, len(terms), 2)]
-            return terms[0]
-        product = out * self.give(weights)
-        return product.sum() if np.ndim(weights) else product
+        pairs = list(_pairs(out, weights))
+        parts, sizes = [part for part, _ in pairs], [np.shape(w) for _, w in pairs]
+        factors = list(flat(self.give([w for _, w in pairs]))) if set(sizes) == {()} else []
+        if len(factors) != len(parts):  # an array in each, or numbers that are made one by one
+            factors = [self.give(w) for _, w in pairs]
+        terms = [product.sum() if size else product
+                 for product, size in zip(combine_all("mul", parts, factors), sizes)]
+        while len(terms) > 1:  # in pairs: the graph stays shallow
+            half = len(terms) // 2
+            terms = combine_all("add", terms[:half], terms[half : 2 * half]) + terms[2 * half :]
+        return terms[0]
 
 
 def said(error: BaseException) -> str:
@@ -120,29 +124,60 @@ def flat(values: object) -> Iterator[object]:
         yield values
 
 
-def get_data(holder: object) -> np.ndarray:
-    return as_array(holder.data).copy()
-
-
-def set_data(holder: object, array: np.ndarray) -> None:
-    data = holder.data
-    if isinstance(data, np.ndarray):
-        holder.data = np.array(array, dtype=data.dtype)
+def _pairs(out: object, weights: np.ndarray) -> Iterator[tuple[object, np.ndarray]]:
+    """The single items of an output, with their share of an array of the same shape."""
+    if isinstance(out, (list, tuple, np.ndarray)):
+        for part, share in zip(out, weights):
+            yield from _pairs(part, share)
     else:
-        holder.data = np.asarray(array).tolist() if isinstance(data, list) else float(array)
+        yield out, weights
 
 
-def get_grad(holder: object) -> np.ndarray:
-    grad = getattr(holder, "grad", None)
-    return np.broadcast_to(0.0 if grad is None else as_array(grad), as_array(holder.data).shape)
+# ---- many at once: in grading the three are one message each, however many objects there are ----
 
 
-def clear(holders: Iterable) -> None:
+def read_all(things: list, name: str, default: object = None) -> list:
+    """This attribute of each; `default` where there is none."""
+    return [getattr(thing, name, default) for thing in things]
+
+
+def write_all(things: list, name: str, values: list) -> None:
+    """Set this attribute of each."""
+    for thing, value in zip(things, values):
+        setattr(thing, name, value)
+
+
+def combine_all(word: str, lefts: list, rights: list) -> list:
+    """`left * right` ("mul") or `left + right` ("add") of each pair."""
+    return [getattr(operator, word)(left, right) for left, right in zip(lefts, rights)]
+
+
+def get_data(holders: list) -> list[np.ndarray]:
+    """The numbers of each, as a new array."""
+    return [as_array(data).copy() for data in read_all(holders, "data")]
+
+
+def set_data(holders: list, arrays: list) -> None:
+    """Other numbers for each, in the form of those that it has."""
+    write_all(holders, "data", [
+        np.array(array, dtype=data.dtype) if isinstance(data, np.ndarray)
+        else np.asarray(array).tolist() if isinstance(data, list) else float(array)
+        for data, array in zip(read_all(holders, "data"), arrays)])
+
+
+def get_grad(holders: list) -> list[np.ndarray]:
+    """The gradient of each, in the shape of its numbers."""
+    pairs = zip(read_all(holders, "grad"), get_data(holders))
+    return [np.broadcast_to(0.0 if grad is None else as_array(grad), data.shape)
+            for grad, data in pairs]
+
+
+def clear(holders: list) -> None:
     """Gradients to zero, as a training loop does it."""
-    for holder in holders:
-        grad = getattr(holder, "grad", None)
-        if grad is not None:
-            holder.grad = np.zeros_like(grad) if isinstance(grad, np.ndarray) else 0.0
+    some = [(holder, grad) for holder, grad in zip(holders, read_all(holders, "grad"))
+            if grad is not None]
+    write_all([holder for holder, _ in some], "grad", [
+        np.zeros_like(grad) if isinstance(grad, np.ndarray) else 0.0 for _, grad in some])
 
 
 # ---- what an object holds -----------------------------------------------------------------------
@@ -153,28 +188,38 @@ def is_ours(thing: object) -> bool:
     return (getattr(thing, "__module__", None) or "").split(".")[0] == "minigpt_helpers"
 
 
-def has_numbers(thing: object) -> bool:
-    return not isinstance(thing, _NO_PARTS) and hasattr(thing, "data") and hasattr(thing, "grad")
+def with_numbers(things: list) -> list:
+    """Those of them that have `.data` and `.grad`."""
+    could = [thing for thing in things if not isinstance(thing, _NO_PARTS)]
+    has = zip(could, read_all(could, "data", ...), read_all(could, "grad", ...))
+    return [thing for thing, data, grad in has if data is not ... and grad is not ...]
 
 
-def inside(thing: object, stop: tuple = (), seen: dict | None = None) -> Iterator[object]:
+def inside(root: object, stop: tuple = ()) -> Iterator[object]:
     """All objects in the attributes of an object, also in lists and dictionaries, each once.
 
-    What is in an instance of a class in `stop` is left out.
+    What is in an instance of a class in `stop` is left out, and what is in numbers.
     """
-    seen = {} if seen is None else seen
-    if isinstance(thing, (*_NO_PARTS, int, float)) or thing is None or id(thing) in seen:
-        return
-    seen[id(thing)] = thing  # kept, so that no other object gets this identity
-    if isinstance(thing, (list, tuple, dict)):
-        for part in thing.values() if isinstance(thing, dict) else thing:
-            yield from inside(part, stop, seen)
-        return
-    if len(seen) > 1:
-        yield thing
-    if not has_numbers(thing) and not (len(seen) > 1 and isinstance(thing, stop)):
-        for part in list(getattr(thing, "__dict__", {}).values()):
-            yield from inside(part, stop, seen)
+    seen = {id(root): root}  # kept, so that no other object gets the same identity
+
+    def single(part: object) -> Iterator[object]:
+        if part is None or isinstance(part, (*_NO_PARTS, int, float)) or id(part) in seen:
+            return
+        seen[id(part)] = part
+        if isinstance(part, (list, tuple, dict)):
+            for item in part.values() if isinstance(part, dict) else part:
+                yield from single(item)
+        else:
+            yield part
+
+    level = [root]
+    while level:
+        closed = set(map(id, with_numbers(level)))
+        opened = [thing for thing in level if id(thing) not in closed and (
+            thing is root or not isinstance(thing, stop))]
+        level = [part for held in read_all(opened, "__dict__", {})
+                 for value in list(held.values()) for part in single(value)]
+        yield from level
 
 
 # ---- a part -------------------------------------------------------------------------------------
@@ -206,8 +251,8 @@ class Part:
             if is_blank(found):
                 raise NotDone(f"parameters() gives {show(found)}")
             self._params = list(flat(found))
-            bad = next((p for p in self._params if not has_numbers(p)), None)
-            if bad is not None:
+            fine = set(map(id, with_numbers(self._params)))
+            for bad in (p for p in self._params if id(p) not in fine):
                 raise Miss(f"parameters() lists {kind(bad)}, which cannot be trained", [
                     "A parameter has its numbers in `.data` and its gradient in `.grad`: a Tensor "
                     "or a Value, for instance. A plain array or number has no gradient."])
@@ -217,12 +262,6 @@ class Part:
             if not self._params:
                 raise NotDone("parameters() is empty: keep them as attributes")
         return self._params
-
-    def each(self) -> Iterator[object]:
-        """The parameters, each with its own time: there may be hundreds, one number in each."""
-        for p in self.params:
-            self.numbers.case.next_call()
-            yield p
 
     def run(self, given: object, **options: object) -> object:
         """The student's result for an input in the student's form."""
@@ -239,12 +278,11 @@ class Part:
 
     def count(self) -> int:
         """How many numbers its parameters hold."""
-        return sum(get_data(p).size for p in self.each())
+        return total(self.params)
 
     def fill(self, make: Callable[[tuple[int, ...]], np.ndarray]) -> Part:
         """Set every parameter to `make(shape)`."""
-        for p in self.each():
-            set_data(p, np.asarray(make(get_data(p).shape)))
+        set_data(self.params, [make(data.shape) for data in get_data(self.params)])
         return self
 
     def randomise(self, size: float = 0.5) -> Part:
@@ -254,24 +292,29 @@ class Part:
 
     def values(self) -> np.ndarray:
         """All numbers of its parameters in a row."""
-        return np.concatenate([get_data(p).ravel() for p in self.each()])
+        return np.concatenate([data.ravel() for data in get_data(self.params)])
 
     def moved(
         self, call: Callable[[], np.ndarray], step: float, most: int = 1000
     ) -> Iterator[np.ndarray]:
         """What `call()` gives with one number moved, for each number in the parameters, or for
         `most` of them at random."""
-        places = [(p, i) for p in self.each() for i in range(get_data(p).size)]
+        starts = get_data(self.params)
+        places = [(k, i) for k, start in enumerate(starts) for i in range(start.size)]
         if len(places) > most:
             order = self.numbers.case.rng.permutation(len(places))[:most]
             places = [places[k] for k in order]
-        for p, i in places:
-            start = get_data(p)
-            changed = start.copy()
+        for k, i in places:
+            changed = starts[k].copy()
             changed.flat[i] += step
-            set_data(p, changed)
+            set_data([self.params[k]], [changed])
             yield call()
-            set_data(p, start)
+            set_data([self.params[k]], [starts[k]])
+
+
+def total(holders: list) -> int:
+    """How many numbers are in them."""
+    return sum(data.size for data in get_data(holders))
 
 
 def own_class(thing: type, name: str) -> None:
@@ -301,11 +344,10 @@ def everything_listed(numbers: Numbers, maker: type, *sizes: int) -> None:
     with numbers.case("parameters() lists every parameter", essential=True):
         one, twin = (Part(numbers, maker, *sizes) for _ in range(2))
         ids, missing = set(map(id, one.params)), 0
-        pairs = zip(inside(one.module), inside(twin.module))
-        for value, other in ((a, b) for a, b in pairs if has_numbers(a) and has_numbers(b)):
-            data = get_data(value)
+        values, others = (with_numbers(list(inside(part.module))) for part in (one, twin))
+        for value, data, other in zip(values, get_data(values), get_data(others)):
             plain = data.ndim > 0 and len(set(data.flat)) == 1 and data.flat[0] in (0, 1)
-            if id(value) not in ids and (plain or not np.array_equal(data, get_data(other))):
+            if id(value) not in ids and (plain or not np.array_equal(data, other)):
                 missing += data.size
         expect(missing == 0, f"{missing} numbers with a gradient are not in parameters()", (
             "What is not in the list is never trained. Collect those of all parts."
@@ -355,44 +397,42 @@ def _slopes(numbers: Numbers, part: Part, x: np.ndarray | list) -> tuple[str, in
         ]) from None
     expect(hasattr(loss, "backward"), "the result has no backward()", (
         "It is a plain number or array: it has left the graph. Compute with your numbers."))
-    found = [] if given is x else [value for value in flat(given) if has_numbers(value)]
+    found = [] if given is x else with_numbers(list(flat(given)))
     holders = [*part.params, *found]
-    clear(part.each())
-    clear(found)
+    clear(holders)
     numbers.case.next_call()
     loss.backward()
-    grads = [get_grad(holder) for holder in itertools.chain(part.each(), found)]
+    grads = get_grad(holders)
     expect(all(np.isfinite(grad).all() for grad in grads), "a gradient is NaN or infinite")
-    still = sum(g.size for g in grads[: len(part.params)] if np.abs(g).max() < 1e-13)
+    still = sum(int((np.abs(grad) < 1e-13).sum()) for grad in grads[: len(part.params)])
     groups = np.array_split(np.arange(len(holders)), min(len(holders), 10))
     for group in groups:
         some = [holders[i] for i in group]
 
-        def total():
+        def now():
             terms = weights * numbers.read(part.run(given))
             return float(terms.sum()), float(np.abs(terms).sum())
 
         where = "the input" if group[0] >= len(part.params) else "the parameters"
-        if text := _slope(numbers.case.rng, some, [grads[i] for i in group], total, where):
+        if text := _slope(numbers.case.rng, some, [grads[i] for i in group], now, where):
             return text, still
     return "", still
 
 
-def _slope(rng, holders: list, grads: list, total: Callable, where: str) -> str:
+def _slope(rng, holders: list, grads: list, now: Callable, where: str) -> str:
     """The change along a random direction, measured and by gradients; "" if they agree."""
-    coarse = any(np.asarray(h.data).dtype in (np.float32, np.float16) for h in holders)
-    starts = [get_data(holder) for holder in holders]
+    kept = read_all(holders, "data")
+    coarse = any(np.asarray(data).dtype in (np.float32, np.float16) for data in kept)
+    starts = get_data(holders)
     steps = [rng.choice([-1, 1], start.shape) * rng.uniform(0.5, 1, start.shape)
              for start in starts]
     slope = sum(float((grad * step).sum()) for grad, step in zip(grads, steps))
     for h in (1e-2, 2e-3, 3e-4) if coarse else (1e-5, 1e-7):
         ends = []
         for sign in (1, -1):
-            for holder, start, step in zip(holders, starts, steps):
-                set_data(holder, start + sign * h * step)
-            ends.append(total())
-        for holder, start in zip(holders, starts):
-            set_data(holder, start)
+            set_data(holders, [start + sign * h * step for start, step in zip(starts, steps)])
+            ends.append(now())
+        set_data(holders, starts)
         measured, size = (ends[0][0] - ends[1][0]) / (2 * h), ends[0][1]
         near = (3e-2, 1e-3) if coarse else (1e-4, 1e-13 / h)
         if abs(slope - measured) <= near[0] * abs(measured) + near[1] * (1 + size):

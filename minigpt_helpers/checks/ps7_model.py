@@ -31,6 +31,7 @@ from minigpt_helpers.checks._own_parts import (
     largest,
     set_data,
     stays,
+    total,
 )
 from minigpt_helpers.checks._reference import log_softmax
 from minigpt_helpers.checks.ps7_parts import BATCH, begin, causal
@@ -54,17 +55,25 @@ def _expect_parts(found: list[list], kinds: tuple, wanted: tuple[int, ...], what
 
 def _rest(part: Part, parts: list[Part]) -> list:
     """The parameters besides those of the parts, whose own have to be listed."""
-    inner = {id(p): p for one in parts for p in one.each()}
+    inner = {id(p): p for one in parts for p in one.params}
     listed = set(map(id, part.params))
-    missing = sum(get_data(p).size for i, p in inner.items() if i not in listed)
+    missing = total([p for i, p in inner.items() if i not in listed])
     expect(missing == 0, f"{missing} numbers with a gradient are not in parameters()", (
         "What is not in the list is never trained. Collect those of all parts."
     ))
-    return [p for p in part.each() if id(p) not in inner]
+    return [p for p in part.params if id(p) not in inner]
 
 
-def _total(params: list) -> int:
-    return sum(get_data(p).size for p in params)
+def _made_alike(part: Part, given: np.ndarray, *sizes: int) -> None:
+    """A part inside does what one of its class does that is made with these sizes."""
+    twin = Part(part.numbers, part.maker, *sizes)
+    numbers, others = get_data(part.params), get_data(twin.params)
+    same = [data.shape for data in numbers] == [data.shape for data in others]
+    if same:
+        set_data(twin.params, numbers)
+    name = f"{part.maker.__name__}({', '.join(map(str, sizes))})"
+    expect(same and not difference(part(given), twin(given), TOL), f"what is inside is no {name}", (
+        "Are embed_dim and num_heads handed on as they came?"))
 
 
 # ---- 6. the block -------------------------------------------------------------------------------
@@ -155,12 +164,13 @@ def ps7_transformer_block(
             _expect_parts(found, kinds, (2, 1, 1), "the block")
             (one, two), (attention,), (forward,) = (
                 [Part(numbers, type(t), module=t) for t in things] for things in found)
-            extra = _total(_rest(block, [one, two, attention, forward]))
+            extra = total(_rest(block, [one, two, attention, forward]))
             expect(extra == 0, f"the block has {extra} numbers in parameters() besides those of "
                    "its parts", "The two norms, attention and feed-forward are all that it needs.")
             block.parts = [one, attention, two, forward]
             x = rng.normal(size=(3, D))
             block.randomise()
+            _made_alike(attention, x, D, H)
             if difference(block(x), transformer_block(x, *block.parts), TOL):
                 other = [two, attention, one, forward]
                 if not difference(block(x), transformer_block(x, *other), TOL):
@@ -247,12 +257,15 @@ class Model(Part):
 
     def __init__(self, numbers: Numbers, kinds: tuple, maker: type, *sizes: int) -> None:
         super().__init__(numbers, maker, *sizes)
-        self.V, self.D, _, layers, self.S = sizes
+        self.V, self.D, heads, layers, self.S = sizes
         found = _found(self, *kinds)
         _expect_parts(found, kinds, (2, layers, 1), "the model")
         tables, blocks, (norm,) = (
             [Part(numbers, type(t), module=t) for t in things] for things in found)
         _expect_sizes(tables, norm, self.V, self.S, self.D)
+        self.randomise()
+        for block in blocks:
+            _made_alike(block, numbers.case.rng.normal(size=(3, self.D)), self.D, heads)
         tokens, positions = sorted(tables, key=lambda part: part.count() != self.V * self.D)
         self.tokens = tokens
         self.parts = [tokens.rows, positions.rows, blocks, norm]
@@ -263,58 +276,53 @@ class Model(Part):
         self.tied = not self.head
         self.weights: list[tuple[int, int]] = []  # (parameter, entry) that make one logit
         self.column: int | None = None
-        expect(_total(self.head) in (0, self.V * self.D, self.V * self.D + self.V), (
+        expect(total(self.head) in (0, self.V * self.D, self.V * self.D + self.V), (
             f"besides the embeddings, the blocks and the final norm the model has "
-            f"{_total(self.head)} numbers, and not V D = {self.V * self.D} or V D + V"
+            f"{total(self.head)} numbers, and not V D = {self.V * self.D} or V D + V"
         ), "The head is one linear layer from D numbers to V logits, with a bias or without.")
-        self.randomise()
 
     def read_by_head(self, ids: list[int]) -> np.ndarray:
         """What the head reads, (T, D): a logit, where the head's numbers are 0 but one, which is 1."""
         if self.tied:
             return self.rows(ids)
-        starts = [get_data(p) for p in self.head]
-        for p, start in zip(self.head, starts):
-            set_data(p, np.zeros(start.shape))
+        starts = get_data(self.head)
+        zeros = [np.zeros(start.shape) for start in starts]
+        set_data(self.head, zeros)
         base = self.rows(ids)
         expect(not base.any(), "with a head of zeros the logits are not 0", (
             "The head comes last: a linear layer to V logits. The softmax is taken in the loss and "
             "in generation, and the final norm stands before the head."))
         if not self.weights:
-            self._find_weights(ids, starts)
-        read = [self._with_one(k, i, ids)[:, self.column] for k, i in self.weights]
-        for p, start in zip(self.head, starts):
-            set_data(p, start)
+            self._find_weights(ids, starts, zeros)
+        read = [self._with_one(k, i, zeros[k], ids)[:, self.column] for k, i in self.weights]
+        set_data(self.head, starts)
         return np.stack(read, axis=1)
 
-    def _with_one(self, k: int, i: int, ids: list[int]) -> np.ndarray:
-        p = self.head[k]
-        one = np.zeros(get_data(p).shape)
+    def _with_one(self, k: int, i: int, zeros: np.ndarray, ids: list[int]) -> np.ndarray:
+        one = zeros.copy()
         one.flat[i] = 1.0
-        set_data(p, one)
+        set_data([self.head[k]], [one])
         got = self.rows(ids)
-        set_data(p, np.zeros(one.shape))
+        set_data([self.head[k]], [zeros])
         return got
 
-    def _find_weights(self, ids: list[int], starts: list[np.ndarray]) -> None:
+    def _find_weights(self, ids: list[int], starts: list, zeros: list) -> None:
         """The head's D weights of one logit, in their order, and that the head is linear."""
-        total = 0.0
+        sums = 0.0
         for k, i in ((k, i) for k, start in enumerate(starts) for i in range(start.size)):
-            got = self._with_one(k, i, ids)
-            total = total + starts[k].flat[i] * got
+            got = self._with_one(k, i, zeros[k], ids)
+            sums = sums + starts[k].flat[i] * got
             column = int(np.abs(got).sum(axis=0).argmax())
             self.column = column if self.column is None else self.column
             if column == self.column and not np.allclose(got[:, column], 1.0, atol=1e-9):
                 self.weights.append((k, i))
-        for p, start in zip(self.head, starts):
-            set_data(p, start)
-        expect(np.allclose(total, self.rows(ids), atol=1e-4 * largest(total)), (
+        set_data(self.head, starts)
+        expect(np.allclose(sums, self.rows(ids), atol=1e-4 * largest(sums)), (
             "the logits are not what a linear layer makes"
         ), "The head comes last, without an activation or a norm after it.")
         expect(len(self.weights) == self.D, f"the head reads {len(self.weights)} numbers of a "
                f"position, and not D = {self.D}", "The head is a linear layer from D to V.")
-        for p, start in zip(self.head, starts):
-            set_data(p, np.zeros(start.shape))
+        set_data(self.head, zeros)
 
     def composed(self, fn: Callable | None, ids: list[int]) -> np.ndarray:
         """What the head reads by the student's model (fn None), or by a formula."""
@@ -423,7 +431,8 @@ def ps7_checklist(case, MiniGPT, cross_entropy_loss, to_array, from_array):
         return
     everything_listed(numbers, MiniGPT, *sizes)
     with case("the mask blocks the future", essential=True):
-        causal(part, x, 2, lambda rows: (rows + 1) % V)
+        moved = Part(numbers, MiniGPT, *sizes).randomise()  # a head may begin at 0
+        causal(moved, x, 2, lambda rows: (rows + 1) % V)
     with case("the first loss is about ln V", essential=True):
         chances = log_softmax(part.rows(x))
         got, expected = number(loss_now()), -chances[np.arange(T), y].mean()
@@ -434,18 +443,24 @@ def ps7_checklist(case, MiniGPT, cross_entropy_loss, to_array, from_array):
             "Start with smaller random weights, above all in the head."
         ))
     with case("gradients are finite, and none is zero everywhere", essential=True):
-        clear(part.each())
-        loss = loss_now()
-        expect(hasattr(loss, "backward"), "the loss has no backward()", (
-            "Do not leave the graph on the way from the parameters to the loss: no `.data`."
-        ))
-        case.next_call()
-        loss.backward()
-        grads = [get_grad(p) for p in part.each()]
-        expect(all(np.isfinite(grad).all() for grad in grads), "a gradient is NaN or infinite")
-        idle = sum(grad.size for grad in grads if grad.size > 4 and not grad.any())
-        lone = [grad for grad in grads if grad.size == 1]
-        idle += len(lone) * (bool(lone) and not any(grad.any() for grad in lone))
+        starts, seen = get_data(part.params), [False] * len(part.params)
+        for _ in range(3):  # where first weights are 0, others wait for their gradient
+            clear(part.params)
+            loss = loss_now()
+            expect(hasattr(loss, "backward"), "the loss has no backward()", (
+                "Do not leave the graph on the way from the parameters to the loss: no `.data`."
+            ))
+            case.next_call()
+            loss.backward()
+            grads = get_grad(part.params)
+            expect(all(np.isfinite(grad).all() for grad in grads), "a gradient is NaN or infinite")
+            seen = [was or grad.any() for was, grad in zip(seen, grads)]
+            set_data(part.params, [data - 0.1 * grad for data, grad in zip(
+                get_data(part.params), grads)])
+        set_data(part.params, starts)
+        idle = sum(data.size for data, had in zip(starts, seen) if data.size > 4 and not had)
+        lone = [had for data, had in zip(starts, seen) if data.size == 1]
+        idle += len(lone) * (bool(lone) and not any(lone))
         expect(idle == 0, f"{idle} numbers in the parameters get no gradient", (
             "A part that is not used, or a graph that was cut by `.data`?"
         ))
@@ -459,21 +474,22 @@ def ps7_checklist(case, MiniGPT, cross_entropy_loss, to_array, from_array):
 
 def _after_training(case, part: Part, loss_now: Callable, number: Callable) -> float:
     """The loss after up to 150 steps of Adam, which does not mind how large the weights are."""
-    means = [np.zeros(get_data(p).shape) for p in part.each()]
-    squares = [np.zeros(get_data(p).shape) for p in part.each()]
+    means, squares = ([np.zeros(data.shape) for data in get_data(part.params)] for _ in range(2))
     first = None
     for step in range(1, 151):
-        clear(part.each())
+        clear(part.params)
         loss = loss_now()
         first = number(loss) if first is None else first
         if number(loss) < 0.4 * first:
             break
         case.next_call()
         loss.backward()
-        for p, mean, square in zip(part.each(), means, squares):
-            grad = get_grad(p)
+        rate = 0.05 * math.sqrt(1 - 0.99**step) / (1 - 0.9**step)
+        after = []
+        for data, grad, mean, square in zip(
+                get_data(part.params), get_grad(part.params), means, squares):
             mean += 0.1 * (grad - mean)
             square += 0.01 * (grad * grad - square)
-            rate = 0.05 * math.sqrt(1 - 0.99**step) / (1 - 0.9**step)
-            set_data(p, get_data(p) - rate * mean / (np.sqrt(square) + 1e-8))
+            after.append(data - rate * mean / (np.sqrt(square) + 1e-8))
+        set_data(part.params, after)
     return number(loss_now())

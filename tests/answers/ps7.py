@@ -605,6 +605,21 @@ STYLES = [tensors(), modules(), scalars(), OWN]
 RIGHT = [(name, objects(name, parts)) for parts in STYLES for name in TAKES]
 
 
+_HEAD = "self.head = Linear(embed_dim, vocab_size)"
+_QKV = "q, k, v = self.split(self.q(x)), self.split(self.k(x)), self.split(self.v(x))"
+RIGHT += [
+    (name, objects(name, edited(tensors, *edits))) for name, *edits in [
+        ("ps7_checklist", _HEAD, _HEAD + "\n            self.head.w.data *= 0"),
+        ("ps7_mini_gpt", _HEAD, _HEAD + "\n            self.head.w.data *= 0"),
+        ("ps7_feed_forward", "hidden.relu()", "hidden.relu() ** 2"),
+        ("ps7_feed_forward", "hidden.relu()", "1 / (1 + (-hidden).exp())"),
+        ("ps7_self_attention", _QKV, _QKV + "\n            q, k = k, q"),
+        ("ps7_layer_norm", "variance = (left * left).mean(axis=-1, keepdims=True)",
+         "variance = (x * x).mean(axis=-1, keepdims=True) - x.mean(axis=-1, keepdims=True) ** 2"),
+    ]
+]
+
+
 def wrong(name, words, *edits, style=tensors):
     return name, objects(name, edited(style, *edits)), words
 
@@ -705,7 +720,11 @@ WRONG = [
     wrong(NORM, "not in parameters", "    def forward(self, x):\n            left",
           "    def parameters(self):\n            return [self.scale]\n\n"
           "        def forward(self, x):\n            left"),
+    wrong(NORM, "rows of tiny numbers", "(variance + 1e-5)",
+          "(variance + 1e-5 * (variance.data < 1e-5))"),
     # feed-forward
+    wrong(FORWARD, "linear in x", "hidden.relu()",
+          "stack([*hidden.transpose()[::2].relu(), *hidden.transpose()[1::2]]).transpose()"),
     wrong(FORWARD, "two linear|Two matrices", "Linear(embed_dim, 4 * embed_dim)",
           "Linear(embed_dim, embed_dim)", "Linear(4 * embed_dim, embed_dim)",
           "Linear(embed_dim, embed_dim)"),
@@ -818,11 +837,22 @@ WRONG = [
     wrong(ATTENTION, "have a matrix each|its own D", "self.heads = [Head(embed_dim, embed_dim // "
           "num_heads) for _ in range(num_heads)]", "self.heads = [Head(embed_dim, embed_dim // "
           "num_heads)] * num_heads", style=modules),
-    wrong(ATTENTION, "have a matrix each|its own D|nothing in the", "for head in self.heads]",
+    wrong(ATTENTION, "side by side", "for head in self.heads]",
           "for head in [self.heads[0] for _ in self.heads]]", style=modules),
     wrong(ATTENTION, _CUT, "return self.out(mixed)", "return self.out(Tensor(mixed.data))"),
     wrong(ATTENTION, _CUT, _SOFTMAX, "weights = Tensor(softmax(scores).data)"),
+    wrong(ATTENTION, "shapes", "np.ones((T, T)), 1)", "np.ones((32, 32)), 1)[:T, :T]"),
+    wrong(ATTENTION, "does not see the first", "np.ones((T, T)), 1) > 0",
+          "np.ones((T, T)), 1) + np.tril(np.ones((T, T)), -8) > 0"),
+    wrong(ATTENTION, "values of a position|change nothing", _QKV, _QKV + """
+            q, k, v = (stack([y[0]] * self.num_heads) for y in (q, k, v))"""),
+    wrong(ATTENTION, "change nothing", "self.split(self.v(x))", "self.split(x)"),
+    wrong(ATTENTION, "change nothing", "self.split(self.k(x))", "self.split(self.q(x))"),
+    wrong(ATTENTION, "put side by side", "mixed = (weights @ v)",
+          "mixed = stack([(weights @ v).mean(axis=0)] * self.num_heads)"),
     # the block
+    wrong(BLOCK, "no SelfAttention", "SelfAttention(embed_dim, num_heads)",
+          "SelfAttention(embed_dim, 1)"),
     wrong(BLOCK, "A residual is missing", _HALF1, "x = self.attention(self.norm1(x))"),
     wrong(BLOCK, "A residual is missing", _HALF2, "return self.feed_forward(self.norm2(x))"),
     wrong(BLOCK, "A norm is missing", _HALF1, "x = x + self.attention(x)"),
@@ -863,6 +893,7 @@ WRONG = [
     wrong(BLOCK, "holds 0 FeedForward", "            self.feed_forward = FeedForward(embed_dim)\n",
           "", "self.feed_forward(", "FeedForward(x.shape[-1])("),
     # the model
+    wrong(MODEL, "no TransformerBlock", _BLOCKS, _BLOCKS.replace("num_heads", "1")),
     wrong(MODEL, "position embedding is not used", _EMBED, "x = self.tokens(ids)"),
     wrong(MODEL, "token embedding is not used", _EMBED, "x = self.positions(places)"),
     wrong(MODEL, "are added", _EMBED, "x = self.tokens(ids) * self.positions(places)"),

@@ -21,11 +21,15 @@ import sys
 import time
 import types
 import warnings
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 
+from minigpt_helpers.checks._own_parts import combine_all as combine_here
+from minigpt_helpers.checks._own_parts import read_all as read_here
+from minigpt_helpers.checks._own_parts import write_all as write_here
 from minigpt_helpers.checks._student import TimeLimit
 from tools.teaching.grading.wire import Endpoint, Lost, WireError, assign, is_public, public_base
 
@@ -106,7 +110,8 @@ class Guest(Endpoint):
 
     def spend(self, seconds: float) -> None:
         """What runs next may take so long; a new start of the clock."""
-        self.look()
+        if time.monotonic() > self.next_look:  # a look takes some milliseconds
+            self.look()
         self.budget = seconds
 
     def look(self) -> None:
@@ -120,7 +125,7 @@ class Guest(Endpoint):
             processes = self.processes()
             cpu = sum(sum(one.cpu_times()[:2]) for one in processes)
             asleep = not any(one.status() in RUNNING for one in processes)
-            used = passed if asleep else max(0.0, cpu - self.last_cpu)
+            used = max(passed if asleep else 0.0, cpu - self.last_cpu)
             self.last_cpu = cpu
             memory = sum(one.memory_info().rss for one in processes)
         except (psutil.Error, OSError):
@@ -193,8 +198,10 @@ class Guest(Endpoint):
         self.last_time = time.monotonic()
         self.depth += 1
         try:
-            if self.depth == 1 and len(self.told) > MOST_TENSORS:
-                parts["drop"] = self.unused()
+            if self.depth == 1:
+                gone, self.gone = self.gone, {}
+                tensors = self.unused() if len(self.told) > MOST_TENSORS else []
+                parts["drop"] = [*gone, *tensors]
             answer = super().ask(op, **parts)
         except Lost:
             raise Lost(self.died()) from None
@@ -209,6 +216,7 @@ class Guest(Endpoint):
             self.depth -= 1
         if time.monotonic() - self.last_time > POLL:
             self.look()
+        self.last_time = time.monotonic()  # what we compute now is not the student's time
         if self.stopped:
             raise TimeLimit
         return answer
@@ -288,6 +296,33 @@ class Guest(Endpoint):
 
     # Objects
 
+    def forget(self) -> None:
+        super().forget()
+        self.standing: dict[str, weakref.ref] = {}  # stand-ins that somebody here still holds
+        self.gone: dict[str, type | None] = {}  # the others, until the notebook's process is told
+
+    def stand_in(self, name: str, kind: type | None) -> object:
+        """What stands here for an object of this kind over there; for a function if kind is None."""
+        if kind is None:
+            made: object = functools.partial(self.call, name)
+        else:
+            made = object.__new__(kind)
+            object.__setattr__(made, "_far", (self, name))
+        number = id(made)
+        self.names[number] = name
+
+        def drop(ref: weakref.ref) -> None:
+            del self.standing[name], self.names[number]
+            self.gone[name] = kind
+
+        self.standing[name] = weakref.ref(made, drop)
+        return made
+
+    def decode_known(self, name, depth):
+        if name in self.gone:  # not needed for a moment, and now again
+            return self.stand_in(name, self.gone.pop(name))
+        return self.standing[name]() if name in self.standing else super().decode_known(name, depth)
+
     def get(self, name: str) -> object:
         return self.value_of(self.ask("get", name=name))
 
@@ -349,22 +384,18 @@ class Guest(Endpoint):
         return super().encode(value, depth)
 
     def decode_far(self, name: str, what: str, kind: object, depth: int) -> object:
-        if name in self.objects:
-            return self.objects[name]
+        if name in self.objects or name in self.standing or name in self.gone:
+            return self.decode_known(name, depth)
         if not name.startswith("g"):
             raise WireError("not a name")
-        if what == "function":
-            made = functools.partial(self.call, name)
-        elif what == "class":
+        if what == "class":
             made = self.far_class(name)
-        else:
-            kind = self.decode(kind, depth)
-            if not isinstance(kind, FarClass):
-                kind = FarObject
-            made = object.__new__(kind)
-            object.__setattr__(made, "_far", (self, name))
-        self.named(made, name)
-        return made
+            self.named(made, name)
+            return made
+        kind = None if what == "function" else self.decode(kind, depth)
+        return self.stand_in(
+            name, kind if kind is None or isinstance(kind, FarClass) else FarObject
+        )
 
     def far_class(self, name: str) -> type:
         answer = self.ask("class", name=name)
@@ -459,6 +490,39 @@ class FarObject(metaclass=FarClass):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
+
+
+# Many objects, one message
+
+
+def together(op: str, things: list, **parts: object) -> list | None:
+    """Ask something of each of these objects at once; None if not all of them live there."""
+    if not things or not all(isinstance(thing, FarObject) for thing in things):
+        return None
+    far = [object.__getattribute__(thing, "_far") for thing in things]
+    guest, names = far[0][0], [name for _, name in far]
+    parts = {key: guest.encode(value) for key, value in parts.items()}
+    found = guest.value_of(guest.ask(op, names=names, **parts))
+    if type(found) is not list or len(found) != len(things):
+        raise ValueError("not one answer for each object")
+    return found
+
+
+def read_all(things: list, name: str, default: object = None) -> list:
+    found = together("read", things, attr=name)
+    if found is None:
+        return read_here(things, name, default)
+    return [value for (value,) in (one or (default,) for one in found)]
+
+
+def write_all(things: list, name: str, values: list) -> None:
+    if together("write", things, attr=name, values=list(values)) is None:
+        write_here(things, name, values)
+
+
+def combine_all(word: str, lefts: list, rights: list) -> list:
+    found = together("combine", lefts, word=word, rights=list(rights))
+    return combine_here(word, lefts, rights) if found is None else found
 
 
 # Errors

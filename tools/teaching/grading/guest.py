@@ -15,6 +15,7 @@ import getpass
 import io
 import json
 import linecache
+import operator
 import os
 import random
 import signal
@@ -318,6 +319,27 @@ class Guest(Endpoint):
     def do_vars(self, message: dict) -> dict:
         with self.students():
             return {"value": self.encode(dict(vars(self.objects[message["name"]])))}
+
+    def do_read(self, message: dict) -> dict:
+        """An attribute of many objects: in a tuple, which is empty where there is none."""
+        with self.students():
+            found = [getattr(self.objects[name], message["attr"], ...) for name in message["names"]]
+            return {"value": self.encode([() if value is ... else (value,) for value in found])}
+
+    def do_write(self, message: dict) -> dict:
+        """Set an attribute of many objects."""
+        pairs = zip(message["names"], self.decode(message["values"]))
+        with self.students():
+            done = [setattr(self.objects[name], message["attr"], value) for name, value in pairs]
+        return {"value": self.encode(done)}
+
+    def do_combine(self, message: dict) -> dict:
+        """Multiply or add many objects, each with another one."""
+        work = {"mul": operator.mul, "add": operator.add}[message["word"]]
+        lefts = [self.objects[name] for name in message["names"]]
+        with self.students():
+            pairs = zip(lefts, self.decode(message["rights"]))
+            return {"value": self.encode([work(left, right) for left, right in pairs])}
 
     def do_operator(self, message: dict) -> dict:
         thing, word = self.objects[message["name"]], message["word"]

@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from minigpt_helpers import checks
-from minigpt_helpers.checks import _base, _student
+from minigpt_helpers.checks import _base, _own_parts, _student
+from tools.teaching.grading import far
 from tools.teaching.grading.far import Guest, NotStarted
 from tools.teaching.grading.wire import Lost, WireError
 
@@ -60,6 +61,8 @@ def seed_globals(number: int) -> None:
 
 
 _student.seed_globals = seed_globals
+_own_parts.read_all, _own_parts.write_all = far.read_all, far.write_all
+_own_parts.combine_all = far.combine_all
 
 
 class Runner:

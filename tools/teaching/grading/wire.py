@@ -209,10 +209,10 @@ class Endpoint:
         return ["tensor", name, self.encode_state(self.told[name]), has_graph, needs]
 
     def drop(self, names: list[str]) -> None:
-        """Forget some tensors."""
+        """Forget some objects."""
         for name in names:
-            if name in self.told:
-                del self.told[name]
+            self.told.pop(name, None)
+            if name in self.objects:
                 self.names.pop(id(self.objects.pop(name)), None)
 
     def shared_parents(self, tensor: Tensor) -> list[str]:
