@@ -122,9 +122,17 @@ def test_of_two_mistakes_that_agree_on_one_input_the_one_that_fits_all_is_named(
     assert fits(lambda x: x * x).message.endswith("Hint: You square.")
 
 
-def test_the_score_is_the_share_of_the_properties():
+def test_a_refused_answer_keeps_little_of_the_share_of_the_properties_and_less_than_a_quarter_nothing():
     result = make()(lambda q, k: right(q, k) if len(q) != 4 else right(q, k) + 1)
-    assert not result.passed and result.score == pytest.approx(2 / 3)
+    assert not result.passed and result.score == pytest.approx(0.4 * 2 / 3)
+
+    @check(lesson=1, expects="a number", kind="any")
+    def large(case, x):
+        for least in range(8):
+            with case(f"more than {least}"):
+                expect(x > least, "it is not")
+
+    assert large(1).score == 0 and large(2).score == pytest.approx(0.4 * 2 / 8)
     assert result.message.startswith(
         "not yet: 2 of 3 properties hold.\nDoes not hold: T=4, d=2: expected")
     assert "All your numbers are off by 1" in result.message
@@ -283,7 +291,7 @@ def test_an_endless_loop_is_stopped(fn, capfd):
 
 def test_an_endless_loop_on_one_input_costs_that_property_only():
     result = make(seconds=0.3)(lambda q, k: endless(q, k) if len(q) == 1 else right(q, k))
-    assert result.score == pytest.approx(2 / 3)
+    assert result.score == pytest.approx(0.4 * 2 / 3)
 
 
 def test_what_cannot_be_stopped_is_left_behind(short_grace):
@@ -376,7 +384,7 @@ def test_changed_inputs_are_a_property_of_their_own():
         return q @ k.T
 
     result = make()(changes)
-    assert result.score == 0.75
+    assert result.score == pytest.approx(0.4 * 0.75)
     assert "your function changes its input number 1" in result.message
     assert make(in_place=True)(right).passed
 
@@ -400,7 +408,7 @@ def test_changed_lists_are_noticed_too():
     def greedy(rows):
         return sum(row.pop() for row in rows for _ in range(len(row)))
 
-    assert total(greedy).score == 0.5
+    assert total(greedy).score == 0.2
 
 
 # ---- comparing ----------------------------------------------------------------------------------
@@ -671,18 +679,15 @@ def test_a_class_is_asked_for():
     assert "an instance of `Layer`. Pass the class itself" in layer_class(Layer()).message
 
 
-def test_weights_and_a_floor():
-    def weighed(floor):
-        @check(lesson=4, expects="a number", kind="any", floor=floor)
-        def size(case, x):
-            with case("positive", weight=3):
-                expect(x > 0, "it is not")
-            with case("whole"):
-                expect(x == int(x), "it is not")
-        return size
+def test_what_is_essential_costs_most_and_a_detail_its_share():
+    @check(lesson=4, expects="a number", kind="any", weighed=True)
+    def size(case, x):
+        for name, least, essential in [("a", 0, True), ("b", 1, True), ("c", 2, False)]:
+            with case(name, weight=1 + essential, essential=essential):
+                expect(x > least, "it is not")
 
-    assert weighed(0)(0.5).score == 0.75 and weighed(0)(-1).score == 0.25
-    assert weighed(0.5)(-1).score == 0 and weighed(0.5)(0.5).score == 0.75
+    assert size(1.5).score == pytest.approx(0.8)
+    assert size(0.5).score == 0  # 0.4 of 2 fifths is too little
 
 
 def test_an_endless_loop_in_every_case_is_waited_for_once():

@@ -24,10 +24,10 @@ def test_the_estimated_guesses_are_those_of_a_language_whose_texts_can_all_be_li
 
 
 @pytest.mark.parametrize(("check", "answer"), [
-    (checks.ps5_train_steps, buggy_steps(zero=False, sign=1)),
-    (checks.ps6_write, writer(temperature="multiply", less=1)),
+    (checks.ps5_train_steps, buggy_steps(zero=False)),
+    (checks.ps6_write, writer(less=1)),
 ])
-def test_code_that_is_half_fixed_earns_a_part(check, answer):
+def test_code_with_one_bug_left_earns_a_part(check, answer):
     assert 0 < check(answer).score < 1
 
 
@@ -36,7 +36,7 @@ def test_the_whole_batch_at_once_earns_little():
 
 
 def test_each_bug_that_is_fixed_in_the_stack_counts():
-    for one_left in [{"second": False}, {"final": False}, {"axis": -2}, {"eps": 0}, {"normed": True}]:
+    for one_left in [{"second": False}, {"final": False}, {"eps": 0}, {"normed": True}]:
         assert 0 < checks.ps4_stack_forward(stack_with(**one_left)).score < 1
     assert checks.ps4_stack_forward(lambda x, blocks, final_norm: final_norm(x)).score < 0.2
 

@@ -1,9 +1,10 @@
 """The base of all checks: their register, what one of them finds, and how it is shown.
 
 A check is a function that takes `case` and the student's object. Each `with case(name):` block is
-one property; the score is the share of the properties that hold. In a block, call the student's
-object with plain data and compare with `expect`, `expect_close`, `expect_equal`.
-Without an essential property, `case(name, essential=True)`, at most `LEFT` of the score is left.
+one property. In a block, call the student's object with plain data and compare with `expect`,
+`expect_close`, `expect_equal`. The score of an answer that is refused is `LEFT` times the share of
+the properties that hold, and 0 where less than `HOLDS` of them do. A check that is `weighed` takes
+`LEFT` once for each `case(name, essential=True)` that does not hold; below `FLOOR` its score is 0.
 
     @check(lesson=3, expects="a square array of scores that ...", kind="any")
     def leaky_scores(case, scores):
@@ -49,7 +50,7 @@ RESERVED = {
     *("catalogue", "CheckResult"),
 }
 KINDS = ("function", "any")
-LEFT = 0.4  # of the score, for each essential property that does not hold
+LEFT, HOLDS, FLOOR = 0.4, 0.25, 0.2
 PASSED, NOT_YET, NOT_DONE = "passed", "not yet", "not done yet"
 _COLORS = {PASSED: "#0072b2", NOT_YET: "#d55e00", NOT_DONE: "#8a8a8a"}
 
@@ -105,7 +106,7 @@ class Check:
     kind: str
     in_place: bool
     seconds: float
-    floor: float
+    weighed: bool
     body: Callable
     takes: tuple[str, ...]
     exercise: object = None  # the `Exercise`, for those that are data
@@ -124,7 +125,7 @@ def check(
     kind: str = "function",
     in_place: bool = False,
     seconds: float = 5.0,
-    floor: float = 0.0,
+    weighed: bool = False,
     takes: tuple[str, ...] = (),
     exercise: object = None,
 ) -> Callable[[Callable], Callable[..., CheckResult]]:
@@ -133,7 +134,7 @@ def check(
     `kind`: "function" refuses what cannot be called, and what is no class where a name is written
     as a class is, `Embedding`; "any" takes every object. `in_place`: the function may change its
     inputs and return None. `seconds`: time for the whole check, or for what runs from one
-    `next_call` to another. `floor`: a score below this share counts as 0.
+    `next_call` to another. `weighed`: its cases say which of them are essential.
     """
 
     def register(body: Callable) -> Callable[..., CheckResult]:
@@ -144,7 +145,7 @@ def check(
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
         names = takes or tuple(inspect.signature(body).parameters)[1:]
-        entry = Check(name, lesson, expects, not_tested, kind, in_place, seconds, floor,
+        entry = Check(name, lesson, expects, not_tested, kind, in_place, seconds, weighed,
                       body, names, exercise)
 
         def run(*objects: object, seed: int = 0) -> CheckResult:
@@ -327,9 +328,10 @@ def _verdict(entry: Check, case: Cases) -> CheckResult:
     if hint := case.diagnosis or _hint(missed):
         text += f"\n{hint}"
     kept = sum(weight for _, weight in case.held)
-    score = kept / (kept + sum(miss.weight for miss in missed))
-    score *= LEFT ** sum(miss.essential for miss in missed)
-    return _result(NOT_YET, text, score if score >= entry.floor else 0.0)
+    share = kept / (kept + sum(miss.weight for miss in missed))
+    score = share * LEFT ** (sum(miss.essential for miss in missed) if entry.weighed else 1)
+    enough = score >= FLOOR if entry.weighed else share >= HOLDS
+    return _result(NOT_YET, text, score if enough else 0.0)
 
 
 def _hint(missed: list[Missed]) -> str:

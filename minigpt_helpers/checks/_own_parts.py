@@ -28,7 +28,6 @@ from minigpt_helpers.checks._compare import (
 )
 from minigpt_helpers.checks._student import TimeLimit
 
-FLOOR = 0.2  # a capstone's score below this share counts as 0
 _NO_PARTS = (str, bytes, type, types.ModuleType, types.FunctionType, types.MethodType, np.ndarray,
              np.generic, np.random.Generator)
 _CUT = (

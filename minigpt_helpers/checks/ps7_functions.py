@@ -19,7 +19,6 @@ from minigpt_helpers.checks._compare import (
 )
 from minigpt_helpers.checks._exercise import known, try_all
 from minigpt_helpers.checks._own_parts import (
-    FLOOR,
     Numbers,
     clear,
     flat,
@@ -115,7 +114,7 @@ LOSS = known(
     expects="a function `cross_entropy_loss(logits, targets)`: logits (T, V) and a list of T ids "
     "in, one number with backward() out",
     not_tested="a batch axis; bad inputs; speed",
-    in_place=True, floor=FLOOR,
+    in_place=True, weighed=True,
 )
 def ps7_cross_entropy_loss(case, cross_entropy_loss, to_array, from_array):
     if is_ours(cross_entropy_loss):
@@ -291,7 +290,7 @@ def greedy(table, start, n, crop, row=-1, kept=list):
     expects="a function `generate(model, start_ids, max_new_tokens, temperature=1.0, top_k=None, "
     "rng=None)` that gives the start ids and the new ones in one list",
     not_tested="bad inputs; speed; top_k, if your function has none",
-    in_place=True, floor=FLOOR,
+    in_place=True, weighed=True,
 )
 def ps7_generate(case, generate, to_array, from_array):
     if is_ours(generate):

@@ -17,7 +17,6 @@ from minigpt_helpers.checks._base import check
 from minigpt_helpers.checks._compare import Miss, difference, expect, expect_equal
 from minigpt_helpers.checks._exercise import known, try_all
 from minigpt_helpers.checks._own_parts import (
-    FLOOR,
     Numbers,
     Part,
     clear,
@@ -142,7 +141,7 @@ BLOCK = known(
     expects="a class `TransformerBlock(embed_dim, num_heads)`, made of your LayerNorm, "
     "SelfAttention and FeedForward: x (T, D) in, (T, D) out",
     not_tested=BATCH,
-    in_place=True, floor=FLOOR,
+    in_place=True, weighed=True,
 )
 def ps7_transformer_block(
     case, TransformerBlock, LayerNorm, SelfAttention, FeedForward, to_array, from_array
@@ -348,7 +347,7 @@ def _expect_sizes(tables: list[Part], norm: Part, V: int, S: int, D: int) -> Non
     "two of your Embedding, num_layers TransformerBlock, one LayerNorm and a linear layer: called "
     "with a list of T ids it gives logits (T, V); `.max_seq_len` is kept",
     not_tested=BATCH + "; more ids than max_seq_len",
-    in_place=True, floor=FLOOR,
+    in_place=True, weighed=True,
 )
 def ps7_mini_gpt(case, MiniGPT, Embedding, TransformerBlock, LayerNorm, to_array, from_array):
     sizes, kinds = (3, 4, 1, 2, 4), (Embedding, TransformerBlock, LayerNorm)
@@ -401,7 +400,7 @@ def ps7_mini_gpt(case, MiniGPT, Embedding, TransformerBlock, LayerNorm, to_array
     lesson="ps7",
     expects="your MiniGPT and your cross_entropy_loss, with numbers that have gradients",
     not_tested="a text that the model has not seen",
-    in_place=True, floor=FLOOR,
+    in_place=True, weighed=True,
 )
 def ps7_checklist(case, MiniGPT, cross_entropy_loss, to_array, from_array):
     V, T = 4, 4

@@ -17,7 +17,6 @@ from minigpt_helpers.checks._base import check
 from minigpt_helpers.checks._compare import expect, expect_close, expect_equal
 from minigpt_helpers.checks._exercise import known, try_all
 from minigpt_helpers.checks._own_parts import (
-    FLOOR,
     Numbers,
     Part,
     everything_listed,
@@ -72,7 +71,7 @@ def causal(
     expects="a class `Embedding(num_embeddings, embedding_dim)`: called with a list of T ids it "
     "gives T rows of embedding_dim numbers",
     not_tested="ids out of range; a batch axis; speed",
-    in_place=True, floor=FLOOR,
+    in_place=True, weighed=True,
 )
 def ps7_embedding(case, Embedding, to_array, from_array):
     numbers = begin(case, to_array, from_array, Embedding, 4, 3)
@@ -169,7 +168,7 @@ def _ends(part: Part, D: int) -> tuple[np.ndarray, np.ndarray]:
     expects="a class `LayerNorm(dim)`: called with x (T, dim) it gives (T, dim), each row with "
     "mean 0 and variance 1, times a learnt scale (at first 1), plus a learnt shift (at first 0)",
     not_tested=BATCH,
-    in_place=True, floor=FLOOR,
+    in_place=True, weighed=True,
 )
 def ps7_layer_norm(case, LayerNorm, to_array, from_array):
     numbers = begin(case, to_array, from_array, LayerNorm, 4)
@@ -258,7 +257,7 @@ def _equal_parameters(part: Part, D: int, biases: tuple[bool, bool]) -> None:
     expects="a class `FeedForward(embed_dim)`: called with x (T, D) it gives (T, D): linear to 4 D "
     "numbers, an activation, linear back to D",
     not_tested=BATCH + "; which activation it is",
-    in_place=True, floor=FLOOR,
+    in_place=True, weighed=True,
 )
 def ps7_feed_forward(case, FeedForward, to_array, from_array):
     numbers = begin(case, to_array, from_array, FeedForward, 4)
@@ -419,7 +418,7 @@ def _attention_counts(D: int) -> set[int]:
     expects="a class `SelfAttention(embed_dim, num_heads)` with `forward(x, causal=True)`: x "
     "(T, D) in, (T, D) out",
     not_tested=BATCH,
-    in_place=True, floor=FLOOR,
+    in_place=True, weighed=True,
 )
 def ps7_self_attention(case, SelfAttention, to_array, from_array):
     numbers = begin(case, to_array, from_array, SelfAttention, 4, 1)
