@@ -206,9 +206,12 @@ def test_decks_load_nothing_but_their_own_files(made):
 
 
 def test_the_style_loads_nothing_but_its_own_files(made):
-    addresses = re.findall(r"url\(\"?([^)\"]*)", (made / "assets" / "deck.css").read_text())
-    assert len(addresses) >= 7
-    assert all((made / "assets" / name).is_file() for name in addresses), addresses
+    assets = made / "assets"
+    styles = "".join((assets / name).read_text() for name in ("deck.css", "fonts.css"))
+    addresses = re.findall(r"(?:url\(|@import )\"?([^)\"]*)", styles)
+    assert len(addresses) == 8
+    assert all((assets / name).is_file() for name in addresses), addresses
+    assert {"LICENSE_DEJAVU", "LICENSE-source-sans-pro"} <= {path.name for path in assets.iterdir()}
 
 
 @pytest.mark.parametrize("folder", [THEME, present.PRESENTER], ids=lambda folder: folder.name)
@@ -332,12 +335,16 @@ def test_a_failure_is_not_called_written(project, calls, monkeypatch, capsys):
 def test_a_lesson_is_presented_from_a_copy(project, calls, arguments, name, rest):
     assert present.present(project, arguments) == 0
     stage = project.root / "build" / "present"
-    prepared_for, command = calls
+    extensions = stage / "extensions"
+    static = extensions / "minigpt-presenter" / "static"
+    prepared_for, fonts, command = calls
     assert prepared_for == "lessons"
+    assert fonts == ["tools.teaching.fonts", str(static / "fonts")]
     assert f"--ServerApp.root_dir={stage}" in command
     assert f"--LabApp.default_url=lab/tree/notebooks/{name}" in command  # a token is put after it
     assert f"--LabApp.workspaces_dir={stage / 'workspaces' / name}" in command
-    assert f"--LabApp.extra_labextensions_path={present.PRESENTER}" in command
+    assert f"--LabApp.extra_labextensions_path={extensions}" in command
+    assert (static / "presenter.js").is_file()
     assert command[len(command) - len(rest) :] == rest
     assert (stage / "notebooks" / name).read_text() == f"this is {name}"
     assert (stage / "notebooks" / "images" / "a.png").is_file()

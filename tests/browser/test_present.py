@@ -8,8 +8,9 @@ import nbformat
 import pytest
 
 from browser.jupyter_page import NotebookPage, Server
-from tools.launcher.present import PRESENTER, set_stage
+from tools.launcher import present
 from tools.launcher.project import here
+from tools.teaching.fonts import copy_fonts
 
 LESSON = "06_generation.ipynb"
 WIDGET = "TemperatureExplorer"
@@ -80,7 +81,8 @@ class Talk(NotebookPage):
 def stage(tmp_path_factory):
     """What start.py present serves, with two more notebooks."""
     folder = tmp_path_factory.mktemp("present")
-    set_stage(here(), folder, LESSON)
+    present.set_stage(here(), folder, LESSON)
+    copy_fonts(present.fonts(folder))
     fails = [code_cell("slide", "1 / 0"), code_cell("slide", "print('not reached')")]
     picture = [code_cell("slide", PICTURE, "slide-hide-input")]
     long = [code_cell("slide", LONG)]
@@ -89,16 +91,16 @@ def stage(tmp_path_factory):
         notebook = nbformat.v4.new_notebook(cells=cells)
         notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
         nbformat.write(notebook, folder / "notebooks" / f"{name}.ipynb")
-    return folder / "notebooks"
+    return folder
 
 
 @pytest.fixture(scope="module")
 def server(browser, stage, tmp_path_factory):
     private = tmp_path_factory.mktemp("private")
     (private / "config").mkdir()
-    settings = {"LabApp": {"extra_labextensions_path": [str(PRESENTER)]}}
+    settings = {"LabApp": {"extra_labextensions_path": [str(present.extensions(stage))]}}
     (private / "config" / "jupyter_lab_config.json").write_text(json.dumps(settings))
-    server = Server(stage, private)
+    server = Server(stage / "notebooks", private)
     yield server
     server.stop()
 
@@ -151,6 +153,34 @@ def test_a_picture_stands_in_the_middle(talk):
         "(e) => { const box = e.getBoundingClientRect(); return [box.left, innerWidth - box.right]; }"
     )
     assert left > 100 and abs(left - right) < 40
+
+
+def fonts_drawn(page, selector):
+    """The fonts from files of a page with which Chromium draws the first element found."""
+    devtools = page.context.new_cdp_session(page)
+    for domain in ("DOM", "CSS"):
+        devtools.send(f"{domain}.enable")
+    root = devtools.send("DOM.getDocument")["root"]["nodeId"]
+    node = devtools.send("DOM.querySelector", {"nodeId": root, "selector": selector})["nodeId"]
+    drawn = devtools.send("CSS.getPlatformFontsForNode", {"nodeId": node})["fonts"]
+    return {font["postScriptName"] for font in drawn if font["isCustomFont"]}
+
+
+def test_fonts_are_those_of_the_decks(talk):
+    page = talk.page
+    page.evaluate("document.fonts.ready.then(() => true)")
+    assert fonts_drawn(page, ".minigpt-on h1") == {"SourceSansPro-Semibold"}
+    assert fonts_drawn(page, ".minigpt-on p") == {"SourceSansPro-Regular"}
+    talk.press("ArrowRight", "ArrowRight", "ArrowRight")
+    talk.assert_shows("42")
+    page.evaluate("document.fonts.ready.then(() => true)")
+    assert fonts_drawn(page, ".minigpt-on .jp-OutputArea-output pre") == {"DejaVuSansMono"}
+    code = ".minigpt-on:not(.minigpt-no-input) .cm-line"
+    assert fonts_drawn(page, code) == {"DejaVuSansMono"}
+    faces = page.evaluate("[...document.fonts].map((face) => [face.family.replaceAll('\"', ''), face.status])")
+    loaded = {family for family, status in faces if status == "loaded"}
+    assert {"Slide Text", "Slide Code"} <= loaded
+    talk.assert_quiet()
 
 
 def test_formulas_are_set_in_what_is_for_the_slide_alone(talk):

@@ -18,11 +18,11 @@ to run for them.
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import re
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -33,23 +33,14 @@ from nbconvert.exporters import SlidesExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from pygments.formatters import HtmlFormatter
 
-THEME = Path(__file__).parent / "deck_theme"
+from tools.teaching.fonts import THEME, copy_fonts
+
 MATHML = "{http://www.w3.org/1998/Math/MathML}"
 ElementTree.register_namespace("", MATHML.strip("{}"))
 WIDGET = "application/vnd.jupyter.widget-view+json"
 COMMENT = re.compile(r"<!--\s*(slide|notes)\b[ \t]*\n?(.*?)-->", re.DOTALL)
 PICTURE = re.compile(r'(?<=<img src=")[^":]+(?=")')
 LINK = re.compile(r'(href="[\w-]+)\.ipynb(?=["#])')  # to another lesson: its deck lies beside
-
-# Fonts that other packages bring; the rest is in deck_theme/ itself.
-FONTS = {
-    "matplotlib": [
-        "mpl-data/fonts/ttf/DejaVuSans.ttf",  # for signs that the first font lacks
-        "mpl-data/fonts/ttf/DejaVuSansMono.ttf",
-        "mpl-data/fonts/ttf/DejaVuSansMono-Bold.ttf",
-    ],
-    "ziamath": ["fonts/STIXTwoMath-Regular.ttf"],
-}
 
 
 class DeckExporter(SlidesExporter):
@@ -179,16 +170,13 @@ def copy_assets(folder: Path) -> None:
     """Put everything that the decks load into ``folder``."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for package, names in FONTS.items():
-        root = Path(importlib.util.find_spec(package).origin).parent
-        for name in names:
-            shutil.copyfile(root / name, folder / Path(name).name)
-    shutil.copyfile(THEME / "deck.js", folder / "deck.js")
-    for file in (THEME / "reveal").iterdir():
+    copy_fonts(folder)
+    formulas = Path(find_spec("ziamath").origin).parent / "fonts" / "STIXTwoMath-Regular.ttf"
+    for file in [formulas, THEME / "deck.js", *(THEME / "reveal").iterdir()]:
         shutil.copyfile(file, folder / file.name)
     colours = HtmlFormatter(style="tango").get_style_defs(".highlight")
     theme = (THEME / "deck.css").read_text(encoding="utf-8")
-    (folder / "deck.css").write_text(f"{colours}\n{theme}", encoding="utf-8")
+    (folder / "deck.css").write_text(f'@import "fonts.css";\n{colours}\n{theme}', encoding="utf-8")
 
 
 def main(folder: str, *notebooks: str) -> None:

@@ -3,6 +3,7 @@
 
 (() => {
   const STYLE = new URL("presenter.css", document.currentScript.src).href;
+  const FONTS = new URL("fonts/fonts.css", STYLE).href;
   const MARKS = ["minigpt-on", "minigpt-words", "minigpt-no-input", "minigpt-no-output"];
   const COMMENT = /<!--\s*(slide|notes)\b[ \t]*\n?([\s\S]*?)-->/g;
   const NEXT = ["ArrowRight", "ArrowDown", "PageDown", " ", "Enter"];
@@ -192,7 +193,7 @@
       if (!this.notes || this.notes.closed) return;
       const { document: page } = this.notes;
       page.title = "Speaker notes";
-      page.body.style.cssText = "font: 22px sans-serif; margin: 24px";
+      page.body.style.cssText = 'font: 22px "Slide Text", "Slide Signs", sans-serif; margin: 24px';
       page.body.innerHTML = `<p>Slide ${this.number.textContent}, <time></time></p><section></section>
         <h2>Next</h2><section style="opacity: 0.75; font-size: 18px"></section>`;
       this.tell();
@@ -201,7 +202,9 @@
       await this.render(this.slides[this.at].notes.join("\n\n") || "*no notes*", now);
       await this.render(this.wordsOf(this.slides[this.at + 1]) || "*the end*", next);
       const formulas = document.getElementById("MJX-CHTML-styles")?.sheet?.cssRules ?? [];
-      page.head.innerHTML = `<style>${[...formulas].map((rule) => rule.cssText).join("")}</style>`;
+      const rules = [...formulas].map((rule) => rule.cssText).join("");
+      page.head.innerHTML = `<link rel="stylesheet" href="${FONTS}"><style>${rules}
+        code { font-family: "Slide Code" } .jp-InternalAnchorLink { display: none }</style>`;
     }
 
     /** The text of a slide; code is told by its first line. */
