@@ -13,12 +13,15 @@ from notebook_lint import NOT_YET_REWORKED
 from tools.launcher import cli
 from tools.launcher.project import here
 from tools.teaching.lesson_table import (
+    SHORT,
     Count,
     announced,
     beyond_limits,
     by_section,
     count,
+    first_words,
     limits,
+    short_plan,
     to_announce,
 )
 
@@ -75,6 +78,27 @@ def test_limits_are_those_of_the_lesson():
             beyond_limits("04_block", long)] == [("minutes", "130"), ("words", "5000"), ("slides", "25")]
     assert limits("05_training")["minutes"] == 160
     assert beyond_limits("05_training", Count(words=5000, lines=600, slides=25)) == []
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=stem)
+def test_the_short_plan_fits_a_session_of_45_minutes(path):
+    """In the lesson, and with the same sections and minutes in the guide for teachers."""
+    promised, counted = short_plan(path)
+    assert counted <= promised == 45
+    sections = SHORT.search(first_words(path))[2].replace(" and", ",")
+    row = rf"^\| {int(path.stem[:2])} \| {sections}: .* \| {counted:.0f} \|$"
+    assert re.search(row, (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8"), re.MULTILINE), row
+
+
+def test_a_short_plan_is_counted_by_its_sections(lesson):
+    assert short_plan(lesson) is None
+    text = lesson.read_text()
+    plan = "*Short plan*, 9 minutes: the opening and sections {}."
+    lesson.write_text(text.replace("Alone", plan.format("1 and 2") + " Alone"))
+    assert short_plan(lesson) == (9, count(lesson).minutes - by_section(lesson)["(title)"].minutes)
+    lesson.write_text(text.replace("Alone", plan.format("1 and 3") + " Alone"))
+    with pytest.raises(ValueError, match="names section 3"):
+        short_plan(lesson)
 
 
 def test_the_command_prints_the_table(capsys):

@@ -3,7 +3,8 @@
 The minutes are those of a reader alone. They are a model, not a measurement of people: prose at
 170 words a minute, 11 seconds for each line of code that is not blank, 3 minutes for an exercise,
 5 for a widget. What is folded (``<details>``), collapsed (``source_hidden``) or in a comment is
-not counted. With a name, the same by section.
+not counted. With a name, the same by section. The *short plan* that a lesson names in its first cells,
+"the opening and sections 1, 2 and 5", is held against its minutes.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ FOLDED = re.compile(r"<details>.*?</details>", re.DOTALL)
 PROMPT = re.compile(r"\*\*Predict\b")
 CHECK = re.compile(r"\bchecks\.(\w+)\(")
 ANNOUNCED = re.compile(r"\bAlone: (\d+) minutes\b")
+SHORT = re.compile(r"\*Short plan\*, (\d+) minutes: the opening and sections? ([\d, and]+)\.")
 
 
 class Count(NamedTuple):
@@ -112,9 +114,32 @@ def by_section(path: Path) -> dict[str, Count]:
 
 def announced(path: Path) -> int | None:
     """The minutes alone that the lesson promises in its first cells."""
-    first = "\n".join(visible(joined(cell["source"])) for cell in read_cells(path)[:2])
-    found = ANNOUNCED.search(first)
+    found = ANNOUNCED.search(first_words(path))
     return int(found[1]) if found else None
+
+
+def first_words(path: Path) -> str:
+    return "\n".join(visible(joined(cell["source"])) for cell in read_cells(path)[:2])
+
+
+def short_plan(path: Path) -> tuple[int, float] | None:
+    """The minutes of the lesson's short plan: as announced, as counted.
+
+    The opening is what comes before section 1, without the title. Raises ValueError for a section that is absent.
+    """
+    found = SHORT.search(first_words(path))
+    if not found:
+        return None
+    sections = by_section(path)
+    headings = list(sections)
+    first = next(place for place, heading in enumerate(headings) if heading.startswith("1."))
+    chosen = headings[1:first]
+    for number in re.findall(r"\d+", found[2]):
+        named = [heading for heading in headings if heading.startswith(f"{number}.")]
+        if len(named) != 1:
+            raise ValueError(f"{path.name}: its short plan names section {number}; there is no such section")
+        chosen += named
+    return int(found[1]), sum(sections[heading].minutes for heading in chosen)
 
 
 def to_announce(minutes: float) -> int:
@@ -167,5 +192,11 @@ def show_table(lessons: list[Path]) -> list[str]:
             )
         )
     problems = [problem for path in lessons for problem in beyond_limits(path.stem, count(path))]
+    print()
+    for path, plan in ((path, short_plan(path)) for path in lessons):
+        if plan:
+            print(f"Short plan of {path.stem}: {plan[1]:.0f} minutes, announced {plan[0]}")
+            if plan[1] > plan[0]:
+                problems.append(f"{path.stem}: its short plan takes {plan[1]:.0f} minutes, not {plan[0]}")
     print("\n".join(["", *problems]) if problems else "\nEvery limit holds.")
     return problems
