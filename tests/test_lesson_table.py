@@ -86,8 +86,9 @@ def test_the_short_plan_fits_a_session_of_45_minutes(path):
     promised, counted = short_plan(path)
     assert counted <= promised == 45
     sections = SHORT.search(first_words(path))[2].replace(" and", ",")
-    row = rf"^\| {int(path.stem[:2])} \| {sections}: .* \| {counted:.0f} \|$"
-    assert re.search(row, (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8"), re.MULTILINE), row
+    row = rf"^\| {int(path.stem[:2])} \| {sections}: .* \| (\d+) \|$"
+    guide = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
+    assert abs(int(re.search(row, guide, re.MULTILINE)[1]) - counted) < 1.5
 
 
 def test_a_short_plan_is_counted_by_its_sections(lesson):
