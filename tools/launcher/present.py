@@ -1,7 +1,7 @@
 """Shows a lesson slide by slide in JupyterLab, its widgets running, from a scratch copy.
 
-The folder tools/teaching/presenter/ holds an extension of JupyterLab in one readable script. A copy of it, with the
-fonts of the decks, is loaded for this command alone.
+The folder tools/teaching/presenter/ holds an extension of JupyterLab in one readable script. A copy of it,
+with the fonts of the decks, is loaded for this command alone.
 """
 
 from __future__ import annotations

@@ -137,7 +137,9 @@ def short_plan(path: Path) -> tuple[int, float] | None:
     for number in re.findall(r"\d+", found[2]):
         named = [heading for heading in headings if heading.startswith(f"{number}.")]
         if len(named) != 1:
-            raise ValueError(f"{path.name}: its short plan names section {number}; there is no such section")
+            raise ValueError(
+                f"{path.name}: its short plan names section {number}; there is no such section"
+            )
         chosen += named
     return int(found[1]), sum(sections[heading].minutes for heading in chosen)
 
@@ -197,6 +199,8 @@ def show_table(lessons: list[Path]) -> list[str]:
         if plan:
             print(f"Short plan of {path.stem}: {plan[1]:.0f} minutes, announced {plan[0]}")
             if plan[1] > plan[0]:
-                problems.append(f"{path.stem}: its short plan takes {plan[1]:.0f} minutes, not {plan[0]}")
+                problems.append(
+                    f"{path.stem}: its short plan takes {plan[1]:.0f} minutes, not {plan[0]}"
+                )
     print("\n".join(["", *problems]) if problems else "\nEvery limit holds.")
     return problems
