@@ -51,8 +51,11 @@ def browser(launch) -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def context(browser: Browser) -> BrowserContext:
-    """One for all pages: what JupyterLab loads for the first is at hand for the others."""
-    context = browser.new_context(viewport=WINDOW)
+    """One for all pages: what JupyterLab loads for the first is at hand for the others.
+
+    For a reader who wants no motion: else each click waits for a page that glides, for a second.
+    """
+    context = browser.new_context(viewport=WINDOW, reduced_motion="reduce")
     context.set_default_timeout(1000 * PATIENCE)
     return context
 
