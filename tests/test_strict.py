@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -64,7 +65,13 @@ def run_pytest(folder, *arguments):
         cwd=folder, env=env, capture_output=True, text=True, timeout=600,
     )
     lines = [line for line in result.stdout.splitlines() if "::" in line and "%]" in line]
-    return {line.split("::")[1].split()[0]: "PASSED" in line for line in lines}, result.stdout
+    return {name_of(line): "PASSED" in line for line in lines}, result.stdout
+
+
+def name_of(line):
+    """Of a test; of a notebook, whose tests are its cells."""
+    first, *others = line.split()[0].split("::")
+    return first if others[0] == "ipynb" else others[0]
 
 
 def test_a_test_that_uses_the_network_fails_also_where_the_error_is_swallowed(tmp_path):
@@ -76,23 +83,27 @@ def test_a_test_that_uses_the_network_fails_also_where_the_error_is_swallowed(tm
     assert "it used the network: sendto to '192.0.2.1'" in printed
 
 
-@pytest.mark.parametrize(
-    ("source", "passes", "said"),
-    [
-        ("print(1)", True, ""),
-        (SWALLOWED + "print(1)", False, "it used the network: connect to '192.0.2.1'"),
-        (OUR_OLD_CALL + "print(1)", False, "DeprecationWarning"),
-        ("import warnings\nwarnings.warn('odd')\nprint(1)", False, "odd"),
-    ],
-)
-def test_a_notebook_that_uses_the_network_or_warns_fails(tmp_path, source, passes, said):
+NOTEBOOKS = {  # name: (source, does it pass, what is said)
+    "plain": ("print(1)", True, ""),
+    "network": (SWALLOWED + "print(1)", False, "it used the network: connect to '192.0.2.1'"),
+    "old": (OUR_OLD_CALL + "print(1)", False, "DeprecationWarning"),
+    "warns": ("import warnings\nwarnings.warn('odd')\nprint(1)", False, "output fields from running code: {'stderr'}"),
+}
+
+
+def test_a_notebook_that_uses_the_network_or_warns_fails(tmp_path):
     stored = [new_output("stream", name="stdout", text="1\n")]
-    cells = [new_code_cell(source, outputs=stored, execution_count=1)]
-    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-    nbformat.write(new_notebook(cells=cells, metadata=metadata), tmp_path / "one.ipynb")
-    passed, printed = run_pytest(tmp_path, "--nbval", "--nbval-current-env", "one.ipynb")
-    assert list(passed.values()) == [passes], printed
-    assert said in printed
+    for name, (source, _, _) in NOTEBOOKS.items():
+        cells = [new_code_cell(source, outputs=stored, execution_count=1)]
+        metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+        nbformat.write(new_notebook(cells=cells, metadata=metadata), tmp_path / f"{name}.ipynb")
+    words = ["--nbval", "--nbval-current-env", *(f"{name}.ipynb" for name in NOTEBOOKS)]
+    verdicts, printed = run_pytest(tmp_path, *words)
+    parts = re.split(r"^_+ (\w+)\.ipynb::Cell 0 _+$", printed, flags=re.MULTILINE)
+    told = dict(zip(parts[1::2], parts[2::2]))
+    for name, (_, passes, said) in NOTEBOOKS.items():
+        assert verdicts[name] == passes, printed
+        assert said in told.get(name, ""), printed
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.5.5.5", "::1", "fe80::1%lo", "",

@@ -84,9 +84,8 @@ def stage(tmp_path_factory):
     present.set_stage(here(), folder, LESSON)
     copy_fonts(present.fonts(folder))
     fails = [code_cell("slide", "1 / 0"), code_cell("slide", "print('not reached')")]
-    picture = [code_cell("slide", PICTURE, "slide-hide-input")]
-    long = [code_cell("slide", LONG)]
-    notebooks = {"talk": CELLS, "fails": fails, "picture": picture, "long": long}
+    wide = [code_cell("slide", LONG), code_cell("slide", PICTURE, "slide-hide-input")]
+    notebooks = {"talk": CELLS, "fails": fails, "wide": wide}
     for name, cells in notebooks.items():
         notebook = nbformat.v4.new_notebook(cells=cells)
         notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
@@ -105,11 +104,26 @@ def server(browser, stage, tmp_path_factory):
     server.stop()
 
 
+@pytest.fixture(scope="module")
+def talks(server, context):
+    """The notebooks that are open, by name."""
+    talks = {}
+    yield talks
+    for talk in talks.values():
+        talk.close()
+
+
 @pytest.fixture
-def talk(server, context, request):
-    talk = Talk(server, context, getattr(request, "param", "talk.ipynb"))
+def talk(server, context, request, talks):
+    """On its first slide; open since the first test that asked for it."""
+    name = getattr(request, "param", "talk.ipynb")
+    if name not in talks:
+        talks[name] = Talk(server, context, name)
+    talk = talks[name]
+    talk.page.bring_to_front()
+    talk.press(*["PageUp"] * 10)
     yield talk
-    talk.close()
+    talk.assert_quiet()
 
 
 def test_the_keys_lead_through_slides_and_fragments_and_back(talk):
@@ -135,10 +149,9 @@ def test_the_keys_lead_through_slides_and_fragments_and_back(talk):
     talk.assert_shows("The slide's words", "later")
     talk.press("PageUp", "PageUp")
     assert talk.slide() == "1 / 3"
-    talk.assert_quiet()
 
 
-@pytest.mark.parametrize("talk", ["long.ipynb"], indirect=True)
+@pytest.mark.parametrize("talk", ["wide.ipynb"], indirect=True)
 def test_a_long_line_of_code_fits_in_one_line(talk):
     code = talk.page.locator(".minigpt-on .cm-content")
     lines = code.locator(".cm-line").evaluate_all("(all) => all.map((e) => e.offsetHeight)")
@@ -147,8 +160,9 @@ def test_a_long_line_of_code_fits_in_one_line(talk):
     assert wide[0] <= wide[1]
 
 
-@pytest.mark.parametrize("talk", ["picture.ipynb"], indirect=True)
+@pytest.mark.parametrize("talk", ["wide.ipynb"], indirect=True)
 def test_a_picture_stands_in_the_middle(talk):
+    talk.press("ArrowRight")
     left, right = talk.page.locator(".minigpt-on .jp-OutputArea-output img").evaluate(
         "(e) => { const box = e.getBoundingClientRect(); return [box.left, innerWidth - box.right]; }"
     )
@@ -257,4 +271,3 @@ def test_a_widget_is_moved_inside_a_slide(talk):
     talk.press("PageUp")
     assert widget.is_visible()
     assert float(slider.input_value()) == dragged + 2
-    talk.assert_quiet()
