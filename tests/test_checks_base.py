@@ -361,7 +361,7 @@ except KeyboardInterrupt:
     time.sleep(0.2)
     print("interrupted", threading.active_count())
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     assert done.stdout == "interrupted 1\n", done.stderr
 
 
@@ -697,14 +697,16 @@ def test_an_endless_loop_in_every_case_is_waited_for_once():
             with case(str(i)):
                 f()
 
+    calls = []
+
     def endless():
+        calls.append(len(calls))
         while True:
             pass
 
-    start = time.monotonic()
     result = many(endless)
     assert result.score == 0 and "was stopped" in result.message
-    assert time.monotonic() - start < 20  # 100 times half a second would be 50
+    assert len(calls) < 10  # of 100 cases
 
 
 def test_the_checks_own_arithmetic_warns_nobody():

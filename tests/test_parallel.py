@@ -148,7 +148,7 @@ def test_evaluation_records_no_graph_in_any_thread(monkeypatch):
 
 
 def test_each_worker_is_a_thread_and_all_end():
-    meet, before = threading.Barrier(3, timeout=20), threading.active_count()
+    meet, before = threading.Barrier(3, timeout=300), threading.active_count()
     with Workers(3) as workers:
         names = workers.map(lambda i: (meet.wait(), threading.current_thread().name)[1], range(6))
     assert len(set(names)) == 3 and names[0] == threading.current_thread().name

@@ -98,7 +98,7 @@ plots.to_png(plots.heatmap(np.eye(2), title="t", xlabel="x", ylabel="y"))
 assert "matplotlib.pyplot" not in sys.modules
 assert mpl.rcParams.copy() == before
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
 
 
 # ---- what was drawn, in numbers -----------------------------------------------------------------
@@ -302,7 +302,7 @@ print([hashlib.sha256(plots.to_png(figure)).hexdigest() for figure in figures])
             env=os.environ
             | {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc"), "MPLCONFIGDIR": str(tmp_path)},
             check=True,
-            timeout=120,
+            timeout=600,
             capture_output=True,
             text=True,
         )

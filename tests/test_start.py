@@ -143,7 +143,7 @@ def command(*arguments, **kwargs):
         [sys.executable, str(here().root / "start.py"), *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         **kwargs,
     )
 
@@ -369,7 +369,7 @@ def test_jupyter_says_where_it_reads_its_configuration(monkeypatch, tmp_path):
 
 def page_at(address):
     """The text of a page; a server prints its address a moment before it listens."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while True:
         try:
             with urllib.request.urlopen(address) as answer:

@@ -259,7 +259,7 @@ def test_a_notebook_with_widgets_passes_strict_nbval(tmp_path, pytestconfig):
         cells=[nbformat.v4.new_code_cell(cell) for cell in [SETUP, *CELLS]]
     )
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-    NotebookClient(notebook, timeout=60, store_widget_state=False).execute()
+    NotebookClient(notebook, timeout=600, store_widget_state=False).execute()
     view = "application/vnd.jupyter.widget-view+json"
     shown = [[set(output.data) for output in cell.outputs] for cell in notebook.cells[1:]]
     picture = {"text/html", "image/png", "text/plain", DRAWN}
@@ -281,7 +281,7 @@ def test_a_notebook_with_widgets_passes_strict_nbval(tmp_path, pytestconfig):
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stdout[-3000:]

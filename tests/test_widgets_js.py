@@ -25,7 +25,7 @@ def test_javascript_agrees_with_python(grid, tmp_path):
         encoding="utf-8",
     )
     done = subprocess.run(
-        [NODE, "main.mjs"], cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=60
+        [NODE, "main.mjs"], cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=600
     )
     assert done.returncode == 0, done.stderr
     grid.check(json.loads(done.stdout))

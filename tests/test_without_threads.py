@@ -44,6 +44,6 @@ def test_the_package_imports_trains_and_draws_without_them(tmp_path):
         env=os.environ | {"HOME": "/nowhere", "MPLCONFIGDIR": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr

@@ -17,7 +17,7 @@ import nbformat
 from playwright.sync_api import BrowserContext, Error, Locator, Page
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 60  # seconds for what comes at once on a calm machine
+PATIENCE = 120  # seconds for what comes at once on a calm machine
 SCREENSHOTS = ROOT / "build" / "screenshots"
 SETTINGS = {
     # every cell is in the page, also those outside the window

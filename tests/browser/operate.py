@@ -243,7 +243,7 @@ def dashboard(page: NotebookPage, live: Locator, name: str) -> None:
     use("pause", "Space", "paused")
     use("resume", "Enter", "running")
     use("stop", "Space", "stopped")
-    assert page.kernel(f"{name}.wait(10)")
+    assert page.kernel(f"{name}.wait(100)")
 
 
 EACH_CONTROL = {

@@ -29,7 +29,7 @@ def executed(work_folder):
     path = work_folder / "saved.ipynb"
     write_notebook(path, CELLS)
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=60, store_widget_state=False).execute()
+    NotebookClient(notebook, timeout=600, store_widget_state=False).execute()
     nbformat.write(notebook, path)
     return path
 
