@@ -312,7 +312,8 @@ def fools_one_visit(case, Value, f):
                 "Make an intermediate result, d = a * 2 say. Use d in the last operation of all, as "
                 "its left side, and also in an operation just before it.",
             )
-            lessons_own = len(walked) == 6 and math.isclose(result.data, 12 * x)
+            operations = sum(bool(node.parents) for node in walked)
+            lessons_own = operations == 3 and math.isclose(result.data, 12 * x)
             expect(not lessons_own, "this is the diamond of the lesson", "Build another one.")
 
 
