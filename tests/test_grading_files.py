@@ -340,13 +340,13 @@ def test_one_wrong_set_costs_nobody_else_anything():
 def test_equal_answers_are_pointed_out(capsys):
     rows = [
         Row(name, "ps1", [], answers={"open": text})
-        for name, text in [("a", "The mask."), ("b", "The  mask."), ("c", "Other."), ("d", "")]
+        for name, text in [("Li, A", "The mask."), ("b", "The  mask."), ("c", "Other."), ("d", "")]
     ]
     point_out_equal(rows)
-    assert "2 equal answers to open (ps1): a, b" in capsys.readouterr().out
+    assert "2 equal answers to open (ps1): Li, A; b" in capsys.readouterr().out
     assert [row.notes for row in rows] == [
         ["open: the same answer as b"],
-        ["open: the same answer as a"],
+        ["open: the same answer as Li, A"],
         [],
         [],
     ]

@@ -51,5 +51,11 @@ def test_the_archive_for_canvas_holds_the_same_questions(source, tmp_path):
 def test_signs_of_gift_are_read_and_two_right_answers_refused():
     [question] = quizzes.questions("::A:: What is a \\{b\\} \\= c? {\n\t=x \\~ y\n\t~z\n}\n")
     assert (question.text, question.answers) == ("What is a {b} = c?", ["x ~ y", "z"])
-    with pytest.raises(ValueError, match="one answer with ="):
-        quizzes.questions("::A:: b? {\n\t=x\n\t=y\n}\n")
+    for answers, said in {
+        "=x =y": "one answer with =",
+        "=1/4 ~2 ~0.25": "two of its answers are equal",
+        "=x#y ~z": r"write \\# for #",
+        "=a:b ~z": r"write \\: for :",
+    }.items():
+        with pytest.raises(ValueError, match=said):
+            quizzes.questions("::A:: b? {\n\t" + "\n\t".join(answers.split()) + "\n}\n")

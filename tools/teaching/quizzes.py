@@ -11,6 +11,7 @@ import re
 import sys
 import zipfile
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -22,6 +23,8 @@ PACKAGE = "http://www.imsglobal.org/xsd/imsccv1p1/imscp_v1p1"
 QUESTION = re.compile(
     r"::(?P<title>.+?)::\s*(?P<text>.+?)\s*(?<!\\)\{\n(?P<answers>.+?)\n\}", re.DOTALL
 )
+
+SIGN = re.compile(r"(?<!\\)[~=#{}:]")  # Moodle's own
 
 
 @dataclass
@@ -35,7 +38,11 @@ class Question:
 
 
 def questions(gift: str) -> list[Question]:
-    """The questions of a GIFT file. Raises ValueError where one has not just one right answer."""
+    """The questions of a GIFT file.
+
+    Raises ValueError where one has not just one right answer, has two equal ones, or a sign that
+    Moodle would read as its own.
+    """
     gift = re.sub(r"^//.*\n", "", gift, flags=re.MULTILINE)
     found = []
     for match in QUESTION.finditer(gift):
@@ -43,9 +50,24 @@ def questions(gift: str) -> list[Question]:
         right = [number for number, line in enumerate(lines) if line.startswith("=")]
         if len(right) != 1 or not all(line.startswith(("=", "~")) for line in lines):
             raise ValueError(f"{match['title']}: there must be one answer with = and others with ~")
+        for words in (match["text"], *(line[1:] for line in lines)):
+            if found_sign := SIGN.search(words):
+                raise ValueError(
+                    f"{match['title']}: write \\{found_sign[0]} for {found_sign[0]} in {words!r}"
+                )
         answers = [plain(line[1:]) for line in lines]
+        if len(set(map(value, answers))) < len(answers):
+            raise ValueError(f"{match['title']}: two of its answers are equal: {answers}")
         found.append(Question(plain(match["title"]), plain(match["text"]), answers, right[0]))
     return found
+
+
+def value(answer: str) -> object:
+    """What an answer says: 1/4 and 0.25 are one number."""
+    try:
+        return Fraction(answer.replace(",", ""))
+    except (ValueError, ZeroDivisionError):
+        return answer
 
 
 def plain(text: str) -> str:
@@ -98,6 +120,9 @@ def document(root: ET.Element) -> bytes:
 
 def manifest(name: str) -> bytes:
     root = ET.Element("manifest", identifier=f"{name}_manifest", xmlns=PACKAGE)
+    about = ET.SubElement(root, "metadata")
+    ET.SubElement(about, "schema").text = "IMS Content"
+    ET.SubElement(about, "schemaversion").text = "1.1.3"
     ET.SubElement(root, "organizations")
     resources = ET.SubElement(root, "resources")
     resource = ET.SubElement(resources, "resource", identifier=name, type="imsqti_xmlv1p2")

@@ -463,11 +463,11 @@ def point_out_equal(rows: list[Row]) -> None:
             continue
         print(
             f"{len(group)} equal answers to {problem} ({set_name}): "
-            f"{', '.join(row.student for row in group)}"
+            f"{'; '.join(row.student for row in group)}"
         )
         for row in group:
             others = [other.student for other in group if other is not row]
-            shown = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if others[5:] else "")
+            shown = " and ".join(others[:5]) + (f" and {len(others) - 5} more" if others[5:] else "")
             row.notes.append(f"{problem}: the same answer as {shown}")
 
 
