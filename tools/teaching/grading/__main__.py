@@ -467,7 +467,9 @@ def point_out_equal(rows: list[Row]) -> None:
         )
         for row in group:
             others = [other.student for other in group if other is not row]
-            shown = " and ".join(others[:5]) + (f" and {len(others) - 5} more" if others[5:] else "")
+            shown = " and ".join(others[:5]) + (
+                f" and {len(others) - 5} more" if others[5:] else ""
+            )
             row.notes.append(f"{problem}: the same answer as {shown}")
 
 
