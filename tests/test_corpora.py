@@ -33,9 +33,9 @@ def bigram_loss(text: str) -> float:
 
 
 def test_the_corpora_are_listed():
-    assert corpora.list_corpora() == ["names", "rhymes", "weather"]
+    assert corpora.list_corpora() == ["names", "rhymes", "verse", "weather"]
     corpora.list_corpora().clear()
-    assert corpora.list_corpora() == ["names", "rhymes", "weather"]
+    assert corpora.list_corpora() == ["names", "rhymes", "verse", "weather"]
 
 
 @pytest.mark.parametrize("name", corpora.list_corpora())
@@ -77,9 +77,10 @@ def test_names_are_shuffled_as_stated():
     assert len({name[0] for name in names[-len(names) // 10 :]}) >= 20  # the validation part
 
 
-def test_rhymes():
-    text = corpora.load_corpus("rhymes")
-    assert len(text) >= 62_000
+@pytest.mark.parametrize(("name", "least"), [("rhymes", 300_000), ("verse", 62_000)])
+def test_verse(name, least):
+    text = corpora.load_corpus(name)
+    assert len(text) >= least
     assert set(text) == set(string.ascii_lowercase + " \n,.'?")
     stanzas = text.removesuffix("\n").split("\n\n")
     assert all(stanza.count("\n") == 3 for stanza in stanzas)
@@ -117,13 +118,23 @@ def test_rhyme_rate_needs_words(text):
         rhyme_rate(text)
 
 
-def test_the_rhymes_rhyme_and_it_is_no_chance():
-    lines = corpora.load_corpus("rhymes").splitlines()
+def test_the_two_texts_of_verse_share_no_line():
+    first, second = (set(corpora.load_corpus(name).split("\n")) for name in ("rhymes", "verse"))
+    assert first & second == {""}
+
+
+@pytest.mark.parametrize(
+    ("name", "in_order", "shuffled"),
+    [("rhymes", "{:.0f} % of its lines rhyme in spelling with", "order {:.0f} %: so"),
+     ("verse", "{:.0f} % of its lines rhyme in spelling, ", "{:.0f} % in random order")],
+)  # fmt: skip
+def test_the_lines_rhyme_and_it_is_no_chance(name, in_order, shuffled):
+    lines = corpora.load_corpus(name).splitlines()
     found = rhyme_rate("\n".join(lines))
     rng = np.random.default_rng(0)
     by_chance = np.mean([rhyme_rate("\n".join(rng.permutation(lines))) for _ in range(20)])
-    assert f"{100 * found:.0f} % of its lines rhyme" in README
-    assert f"in random order {100 * by_chance:.0f} %" in README
+    assert in_order.format(100 * found) in README
+    assert shuffled.format(100 * by_chance) in README
 
 
 # ---- the weather diary and its entropy rate ----
@@ -265,14 +276,14 @@ def test_generator_and_block_refuse_nonsense():
 
 def test_corpus_entropy_rate():
     assert corpora.corpus_entropy_rate("weather") == weather.entropy_rate()
-    for name in ("names", "rhymes"):
+    for name in ("names", "rhymes", "verse"):
         with pytest.raises(ValueError, match=f"'{name}' is not known.*'weather'"):
             corpora.corpus_entropy_rate(name)
 
 
 @pytest.mark.parametrize("call", [corpora.load_corpus, corpora.corpus_entropy_rate])
 def test_unknown_corpus(call):
-    message = "'Wether'. Did you mean 'weather'.*'names', 'rhymes', 'weather'.*read_text"
+    message = "'Wether'. Did you mean 'weather'.*'names', 'rhymes', 'verse', 'weather'.*read_text"
     with pytest.raises(ValueError, match=message):
         call("Wether")
     for wrong in ("shakespeare", None, 3, ["names"]):

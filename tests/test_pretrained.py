@@ -12,11 +12,13 @@ from minigpt_helpers import (
     bigram_loss,
     bigram_probs,
     evaluate,
+    generate,
     load_corpus,
     load_pretrained,
     no_grad,
     pretrained,
 )
+from minigpt_helpers.corpora.rhymes import rhyme_rate
 from minigpt_helpers.graph import is_recording
 from minigpt_helpers.pretrained import (
     PRETRAINED,
@@ -24,16 +26,19 @@ from minigpt_helpers.pretrained import (
     SHAKESPEARE_SHA256,
     Dropout,
     check_shakespeare,
+    line_ends,
     train_names,
     train_rhymes,
     train_shakespeare,
+    train_verse,
 )
 from minigpt_helpers.text import train_val_split
+from minigpt_helpers.training import History
 
 FOLDER = Path(pretrained.__file__).parent
 
 
-@pytest.mark.parametrize(("name", "gain"), [("names", 0.35), ("rhymes", 0.6)])
+@pytest.mark.parametrize(("name", "gain"), [("names", 0.35), ("rhymes", 0.9), ("verse", 0.6)])
 def test_a_shipped_model_is_far_better_than_a_bigram(name, gain):
     model, tokenizer = load_pretrained(name)
     train_data, val_data = train_val_split(tokenizer.encode(load_corpus(name)))
@@ -52,13 +57,49 @@ def test_the_shipped_files_are_those_named():
     assert {path.stem for path in FOLDER.glob("*.safetensors")} == set(PRETRAINED)
 
 
-@pytest.mark.parametrize(("name", "recipe"), [("names", train_names), ("rhymes", train_rhymes)])
+@pytest.mark.parametrize(("name", "recipe"), [("names", train_names), ("verse", train_verse)])
 def test_a_recipe_makes_a_model_of_the_same_form_and_it_learns(name, recipe):
     shipped, shipped_tokenizer = load_pretrained(name)
     model, tokenizer, history = recipe(steps=20)
     assert model.config == shipped.config
     assert tokenizer.chars == shipped_tokenizer.chars
     assert history.val_loss[-1] < history.val_loss[0] - 0.3
+
+
+def test_the_recipe_of_rhymes_goes_from_the_ends_of_lines_to_whole_lines(monkeypatch):
+    read = []
+
+    def train(model, data, **options):
+        read.append((len(data), options["steps"], options["lr"](0)))
+        return History()
+
+    monkeypatch.setattr(pretrained, "train", train)
+    model, tokenizer, _ = train_rhymes(steps=100)
+    shipped, shipped_tokenizer = load_pretrained("rhymes")
+    assert model.config == shipped.config and tokenizer.chars == shipped_tokenizer.chars
+    lengths, steps, rates = zip(*read)
+    assert list(lengths) == sorted(lengths) and lengths[-1] == len(load_corpus("rhymes")) * 9 // 10
+    assert steps == (4, 8, 11, 11, 66)
+    assert max(rates) == rates[2] and rates[-1] > 1e-3  # one schedule for all parts
+
+
+def test_line_ends_are_the_last_words_of_each_line():
+    assert line_ends("the cat sat,\non a mat.\n\noh\n", 2) == "cat sat,\na mat.\n\noh\n"
+
+
+def test_the_model_of_rhymes_rhymes_at_half_the_rate_of_its_text():
+    model, tokenizer = load_pretrained("rhymes")
+    rng = np.random.default_rng(0)
+    texts = [
+        tokenizer.decode(generate(model, tokenizer.encode("\n"), 500, 0.5, rng=rng))
+        for _ in range(10)
+    ]
+    verse = "\n\n".join(text[: text.rindex("\n")] for text in texts)  # the last line is cut short
+    lines = [line for line in verse.split("\n") if line]
+    assert len(lines) > 100
+    assert rhyme_rate(verse) > rhyme_rate(load_corpus("rhymes")) / 2
+    known = set(load_corpus("rhymes").split("\n"))
+    assert sum(line in known for line in lines) < len(lines) / 10  # it did not learn them by heart
 
 
 def test_shakespeare_predicts_a_scene_that_it_was_not_trained_on():
@@ -104,13 +145,13 @@ def test_results_are_recorded_outside_of_no_grad_alone():
 def test_the_command_says_how_it_is_used(arguments):
     command = [sys.executable, "-m", "minigpt_helpers.pretrained", *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1 and "names | rhymes | shakespeare FILE" in done.stderr
+    assert done.returncode == 1 and "names | rhymes | verse | shakespeare FILE" in done.stderr
 
 
-def test_rhymes_is_the_model_one_gets_without_a_name():
-    assert load_pretrained()[1].chars == load_pretrained("rhymes")[1].chars
+def test_verse_is_the_model_one_gets_without_a_name():
+    assert load_pretrained()[0].config == load_pretrained("verse")[0].config
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(ValueError, match="'weather'.*'names', 'rhymes', 'shakespeare'"):
+    with pytest.raises(ValueError, match="'weather'.*'names', 'rhymes', 'shakespeare', 'verse'"):
         load_pretrained("weather")

@@ -268,7 +268,7 @@ def good_learning_rate(case, lr):
     with case("a positive number"):
         expect(rate.ndim == 0 and np.isfinite(rate) and rate > 0, f"your rate is {show(lr)}",
                "Give one number above 0, for instance 0.05.")
-    text = load_corpus("rhymes")
+    text = load_corpus("verse")
     tokenizer = CharTokenizer.from_text(text)
     data, _ = train_val_split(tokenizer.encode(text))
     model = MiniGPT(tokenizer.vocab_size, 16, 2, 1, 16, rng=np.random.default_rng(0))

@@ -12,7 +12,7 @@ from pathlib import Path
 from minigpt_helpers.corpora.weather import entropy_rate
 from minigpt_helpers.validation import FileError, MissingFileError, check_path
 
-CORPORA = ("names", "rhymes", "weather")
+CORPORA = ("names", "rhymes", "verse", "weather")
 
 
 def list_corpora() -> list[str]:

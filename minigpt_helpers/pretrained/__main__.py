@@ -12,6 +12,7 @@ from minigpt_helpers.pretrained import (
     train_names,
     train_rhymes,
     train_shakespeare,
+    train_verse,
 )
 
 match sys.argv[1:]:
@@ -19,10 +20,12 @@ match sys.argv[1:]:
         model, tokenizer, history = train_names()
     case ["rhymes"]:
         model, tokenizer, history = train_rhymes()
+    case ["verse"]:
+        model, tokenizer, history = train_verse()
     case ["shakespeare", file]:
         model, tokenizer, history = train_shakespeare(check_shakespeare(read_text(file)))
     case _:
-        sys.exit("usage: python -m minigpt_helpers.pretrained names | rhymes | shakespeare FILE")
+        sys.exit("usage: python -m minigpt_helpers.pretrained names | rhymes | verse | shakespeare FILE")
 path = Path(__file__).with_name(f"{sys.argv[1]}.safetensors")
 save_checkpoint(path, model, tokenizer, dtype=np.float16)
 print(f"{model.num_parameters():,} parameters, {path.stat().st_size:,} bytes, {history}")

@@ -101,7 +101,7 @@ def key_of(residual: bool, norm: bool, positions: bool, mask: bool) -> str:
 
 @cache
 def _data() -> tuple[CharTokenizer, np.ndarray, np.ndarray]:
-    text = load_corpus("rhymes")
+    text = load_corpus("verse")
     tokenizer = CharTokenizer.from_text(text)
     return tokenizer, *train_val_split(tokenizer.encode(text))
 

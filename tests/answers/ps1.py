@@ -277,7 +277,7 @@ WRONG = [
     ("ps1_own_text", (OWN, [3.5, 4.0, 4.5]), "4.5 is not it|is not it"),
     ("ps1_own_text", (OWN[:400], own_numbers()), "at least 500"),
     ("ps1_own_text", ("ab" * 400, own_numbers()), "different characters"),
-    ("ps1_own_text", (load_corpus("rhymes")[:800], own_numbers()), "a piece of `rhymes`"),
-    ("ps1_own_text", (load_corpus("rhymes")[:800].upper(), own_numbers()), "a piece of `rhymes`"),
+    ("ps1_own_text", (load_corpus("verse")[:800], own_numbers()), "a piece of `verse`"),
+    ("ps1_own_text", (load_corpus("verse")[:800].upper(), own_numbers()), "a piece of `verse`"),
     ("ps1_own_text", (len, own_numbers()), "should be a string"),
 ]

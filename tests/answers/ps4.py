@@ -231,7 +231,7 @@ TEXT = "we leave out one part at a time and look"
 
 
 def losses_of(text):
-    model, tokenizer = load_pretrained("rhymes")
+    model, tokenizer = load_pretrained("verse")
     ids = np.array(tokenizer.encode(text))
     return {(layer, part): float(without_by_hand(model, ids, layer, part)[0])
             for layer in range(2) for part in ("attention", "feed_forward")}

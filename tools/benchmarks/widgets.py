@@ -38,7 +38,7 @@ SETUP = """\
 import numpy as np
 from minigpt_helpers import CharTokenizer, MiniGPT, load_pretrained
 from minigpt_helpers.widgets import *
-model, tokenizer = load_pretrained("rhymes")
+model, tokenizer = load_pretrained("verse")
 text64 = ("the cat sat on the mat and looked at the moon " * 2)[:64]
 small = MiniGPT(tokenizer.vocab_size, 16, 1, 1, 16, rng=np.random.default_rng(0))
 data = tokenizer.encode(text64 * 20)"""
