@@ -78,7 +78,8 @@ def test_the_recipe_of_rhymes_goes_from_the_ends_of_lines_to_whole_lines(monkeyp
     shipped, shipped_tokenizer = load_pretrained("rhymes")
     assert model.config == shipped.config and tokenizer.chars == shipped_tokenizer.chars
     lengths, steps, rates = zip(*read)
-    assert list(lengths) == sorted(lengths) and lengths[-1] == len(load_corpus("rhymes")) * 9 // 10
+    first = train_val_split(tokenizer.encode(load_corpus("rhymes")))[0]
+    assert list(lengths) == sorted(lengths) and lengths[-1] == len(first)
     assert steps == (4, 8, 11, 11, 66)
     assert max(rates) == rates[2] and rates[-1] > 1e-3  # one schedule for all parts
 
@@ -90,13 +91,11 @@ def test_line_ends_are_the_last_words_of_each_line():
 def test_the_model_of_rhymes_rhymes_at_half_the_rate_of_its_text():
     model, tokenizer = load_pretrained("rhymes")
     rng = np.random.default_rng(0)
-    texts = [
-        tokenizer.decode(generate(model, tokenizer.encode("\n"), 500, 0.5, rng=rng))
-        for _ in range(10)
-    ]
-    verse = "\n\n".join(text[: text.rindex("\n")] for text in texts)  # the last line is cut short
+    start = tokenizer.encode("\n\n")
+    texts = [tokenizer.decode(generate(model, start, 126, 0.5, rng=rng)) for _ in range(25)]
+    verse = "\n\n\n".join(text[: text.rindex("\n")] for text in texts)  # the last line is cut short
     lines = [line for line in verse.split("\n") if line]
-    assert len(lines) > 100
+    assert len(lines) > 70
     assert rhyme_rate(verse) > rhyme_rate(load_corpus("rhymes")) / 2
     known = set(load_corpus("rhymes").split("\n"))
     assert sum(line in known for line in lines) < len(lines) / 10  # it did not learn them by heart

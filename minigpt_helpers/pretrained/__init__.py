@@ -2,8 +2,8 @@
 
 They are nothing special: each recipe below is lesson 5 with more steps, and
 ``python -m minigpt_helpers.pretrained NAME [FILE]`` follows it and makes the shipped file anew:
-``names`` in 15 seconds, ``verse`` in minutes, ``rhymes`` in about TIME and ``shakespeare`` in
-about 70 minutes of processor time.
+``names`` in 15 seconds, ``verse`` in minutes, ``rhymes`` in about 25 and ``shakespeare``
+in about 70 minutes of processor time.
 
 The text of ``shakespeare`` is not shipped, it is read from ``FILE``: *tiny Shakespeare*, the excerpt
 of the plays that A. Karpathy published with char-rnn in 2015
