@@ -408,7 +408,7 @@ def ps1_which_language(case, which_language):
         texts = [(piece(name, 30) + "?Ж" + piece(name, 30), name) for name in names]
         agree(samples, texts, "Each text has two characters that no sample has.")
     with case("the texts of this course"):
-        corpora = {name: load_corpus(name) for name in list_corpora()}
+        corpora = {name: load_corpus(name) for name in ("names", "verse", "weather")}
         samples = {name: text[:3000] for name, text in corpora.items()}
         places = rng.integers(4000, 30_000, size=3).tolist()
         texts = [(text[i : i + 80], name) for name, text in corpora.items() for i in places]
