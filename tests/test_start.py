@@ -1080,6 +1080,10 @@ def leave_a_temporary_file(project, temporary):
     (temporary / "model.safetensors").write_text("")
 
 
+def end_chromium_in_the_middle(project, temporary):
+    (temporary / ".org.chromium.Chromium.7wPGDY").write_text("")
+
+
 def change_nothing_of_the_project(project, temporary):
     (project.root / "notebooks" / LESSONS[0]).touch()
     for name in ("build", "my_work", "notebooks/.ipynb_checkpoints"):
@@ -1094,6 +1098,7 @@ def change_nothing_of_the_project(project, temporary):
         (change_a_notebook, "changed: notebooks/01_tokenization.ipynb"),
         (remove_a_file, "gone: tools/locks/tests.lock"),
         (leave_a_temporary_file, "temporary: model.safetensors"),
+        (end_chromium_in_the_middle, None),
         (change_nothing_of_the_project, None),
     ],
 )
