@@ -63,10 +63,9 @@ c.Spawner.environment = {
 }
 c.Spawner.disable_user_config = True
 c.Spawner.default_url = "/lab/tree/my_work/01_tokenization.ipynb"
-c.Spawner.start_timeout = c.Spawner.http_timeout = 600  # a whole class at once, on two cores
-c.JupyterHub.concurrent_spawn_limit = (
-    0  # above a limit it keeps no queue: students get an error page
-)
+c.Spawner.http_timeout = 600
+c.Spawner.start_timeout = 3600  # with the time in which a server waits for its turn (spawner.py)
+c.JupyterHub.concurrent_spawn_limit = 0  # it keeps no queue: students would get an error page
 c.LocalProcessSpawner.interrupt_timeout = 1  # a server asks then whether it is meant; TERM it obeys
 c.JupyterHub.log_level = "WARN"
 

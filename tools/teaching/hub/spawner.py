@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import pwd
@@ -17,6 +18,7 @@ from traitlets import Any, Int
 from tools.teaching.hub import limits
 
 RUN = Path("/run/mini-gpt-hub")
+TURNS = asyncio.Semaphore(2 * (os.cpu_count() or 2))  # on two cores: one in 7.4 s, four in 8.5
 
 
 class StudentSpawner(LocalProcessSpawner):
@@ -61,6 +63,25 @@ class StudentSpawner(LocalProcessSpawner):
         return env
 
     async def start(self):
+        """Start a few servers at a time; the others wait for their turn, on JupyterHub's page.
+
+        All at once, the first student would wait as long as the last.
+        """
+        async with TURNS:
+            address = await self.start_now()
+            await self.answers(*address)
+        return address
+
+    async def answers(self, ip, port):
+        """Wait until the server listens, or has ended: JupyterHub then says so."""
+        while await self.poll() is None:
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection(ip, port)
+                writer.close()
+                return
+            await asyncio.sleep(0.2)
+
+    async def start_now(self):
         if self.system:
             self.end_all()  # of an earlier server that was killed
             RUN.mkdir(mode=0o711, exist_ok=True)
