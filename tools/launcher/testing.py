@@ -152,8 +152,6 @@ def bridge_tests(project: Project, options: list[str], variables: dict[str, str]
     if not {"torch", "transformers"} <= set(installed_packages(project)):
         say(f"\n== bridge tests ==\nbridge tests {NO_TORCH}")
         return "FAILED: " + NO_TORCH if os.environ.get("MINIGPT_REQUIRE_TORCH") == "1" else NO_TORCH
-    # PyTorch makes this folder when it is imported, among the temporary files unless told where.
-    variables |= {"TORCHINDUCTOR_CACHE_DIR": str(project.root / "build" / "torchinductor")}
     problem = pytest(project, "bridge", ["tests/bridge", *options], variables)
     return problem or pytest(project, "bridge notebook", [*NBVAL, SCALE, *options], variables)
 
@@ -186,7 +184,9 @@ def pytest(
 ) -> str | None:
     """Run pytest under a heading. None if all passed, else what to say of it."""
     say(f"\n== {heading} tests ==")
-    code = run(project, ["-m", "pytest", *arguments], variables)
+    # PyTorch makes this folder when it is imported, among the temporary files unless told where.
+    cache = {"TORCHINDUCTOR_CACHE_DIR": str(project.root / "build" / "torchinductor")}
+    code = run(project, ["-m", "pytest", *arguments], variables | cache)
     if code == 5:
         return "FAILED: there was no test to run"
     return None if code == 0 else f"FAILED (pytest ended with {code})"

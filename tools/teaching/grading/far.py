@@ -40,7 +40,7 @@ MOST_FILES = 200  # MB that a notebook may write
 MOST_PROCESSES = 100  # the system allows no more where it can be told so
 A_FORK_BOMB = 60  # processes
 MOST_TENSORS = 100  # that both sides keep equal; then those not needed any more are dropped
-MOST_STAND_INS = 20_000  # that stay although nobody holds them, so that a check may go by their id
+MOST_STAND_INS = 2_000  # that stay although nobody holds them, so that a check may go by their id
 MOST_NESTED = 8  # checks called from functions that checks call
 RUNNING = {psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP, psutil.STATUS_WAKING}
 CATCHABLE = {"KeyboardInterrupt": "TimeoutError", "GeneratorExit": "RuntimeError"}
@@ -300,9 +300,9 @@ class Guest(Endpoint):
 
     def forget(self) -> None:
         super().forget()
-        self.recent: collections.deque = collections.deque(maxlen=MOST_STAND_INS)  # keep their ids
         self.standing: dict[str, weakref.ref] = {}  # stand-ins that somebody here still holds
         self.gone: dict[str, type | None] = {}  # the others, until the notebook's process is told
+        self.recent: collections.deque = collections.deque(maxlen=MOST_STAND_INS)  # keep their ids
 
     def stand_in(self, name: str, kind: type | None) -> object:
         """What stands here for an object of this kind over there; for a function if kind is None."""
@@ -315,8 +315,9 @@ class Guest(Endpoint):
         self.names[number] = name
 
         def drop(ref: weakref.ref) -> None:
-            del self.standing[name], self.names[number]
-            self.gone[name] = kind
+            if self.standing.get(name) is ref:  # else of an earlier notebook
+                del self.standing[name], self.names[number]
+                self.gone[name] = kind
 
         self.standing[name] = weakref.ref(made, drop)
         self.recent.append(made)
