@@ -235,12 +235,12 @@ def ps2_numerical_gradient(f, x):
 
 def _slopes(result) -> dict:
     """id -> slope of the result, for each node: by Kahn's order, every use counted."""
-    uses, to_visit, seen = {}, [result], {id(result)}
+    uses, to_visit, seen = {}, [result], {id(result): result}  # kept, so that each keeps its id
     while to_visit:
         for parent in to_visit.pop().parents:
             uses[id(parent)] = uses.get(id(parent), 0) + 1
             if id(parent) not in seen:
-                seen.add(id(parent))
+                seen[id(parent)] = parent
                 to_visit.append(parent)
     slopes, ready = {id(result): 1.0}, [result]
     while ready:
@@ -255,12 +255,12 @@ def _slopes(result) -> dict:
 
 def _walk(result, add: bool, once: bool, last: bool) -> dict:
     """The naive walks: each passes on at once what it has."""
-    slopes, to_visit, seen = {id(result): 1.0}, [result], set()
+    slopes, to_visit, seen = {id(result): 1.0}, [result], {}
     while to_visit and len(seen) < 400:
         node = to_visit.pop(-1 if last else 0)
         if once and id(node) in seen:
             continue
-        seen.add(id(node))
+        seen[id(node)] = node
         for parent, slope in zip(node.parents, node.slopes):
             old = slopes.get(id(parent), 0.0) if add else 0.0
             slopes[id(parent)] = old + slope * slopes[id(node)]

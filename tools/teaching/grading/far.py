@@ -8,7 +8,6 @@ identity, so that no object of the student's has a say in what a check compares.
 from __future__ import annotations
 
 import builtins
-import collections
 import contextlib
 import functools
 import json
@@ -40,7 +39,6 @@ MOST_FILES = 200  # MB that a notebook may write
 MOST_PROCESSES = 100  # the system allows no more where it can be told so
 A_FORK_BOMB = 60  # processes
 MOST_TENSORS = 100  # that both sides keep equal; then those not needed any more are dropped
-MOST_STAND_INS = 2_000  # that stay although nobody holds them, so that a check may go by their id
 MOST_NESTED = 8  # checks called from functions that checks call
 RUNNING = {psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP, psutil.STATUS_WAKING}
 CATCHABLE = {"KeyboardInterrupt": "TimeoutError", "GeneratorExit": "RuntimeError"}
@@ -302,7 +300,6 @@ class Guest(Endpoint):
         super().forget()
         self.standing: dict[str, weakref.ref] = {}  # stand-ins that somebody here still holds
         self.gone: dict[str, type | None] = {}  # the others, until the notebook's process is told
-        self.recent: collections.deque = collections.deque(maxlen=MOST_STAND_INS)  # keep their ids
 
     def stand_in(self, name: str, kind: type | None) -> object:
         """What stands here for an object of this kind over there; for a function if kind is None."""
@@ -320,7 +317,6 @@ class Guest(Endpoint):
                 self.gone[name] = kind
 
         self.standing[name] = weakref.ref(made, drop)
-        self.recent.append(made)
         return made
 
     def decode_known(self, name, depth):
