@@ -68,7 +68,8 @@ def train_rhymes(steps: int = 7500) -> Trained:
 
     Of the characters of a line those that rhyme are few and far from what they rhyme with: trained
     on whole lines alone, a model of this size rhymes at chance after 2,500 steps. In the last words
-    alone they are every other character. What was learnt there stays while the lines grow.
+    alone they are about half. Some of what was learnt there fades while the lines grow, not all. The
+    history is that of the whole lines.
     """
     return _train(
         load_corpus("rhymes"), steps, warmup=50, rates=(3e-3, 1e-4), batch_size=16, workers=2,

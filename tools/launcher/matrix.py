@@ -387,9 +387,8 @@ def run_matrix(project: Project, arguments: list[str]) -> int:
     for name in chosen or ([] if table else list(rows)):
         say(f"== {name} ==")
         now.append(run_row(project, rows[name], core))
-        if (
-            not core or results.get(name, now[-1]).ran != EVERYTHING
-        ):  # a short run replaces no long one
+        before = results.get(name)
+        if not (core and before and before.ran == EVERYTHING):  # a short run replaces no long one
             results[name] = now[-1]
             kept.write_text(json.dumps([asdict(one) for one in results.values()], indent=1))
     text = as_table(now if now else [results.get(name) or Result(name, "") for name in rows])
