@@ -5,7 +5,9 @@ The processes come from a server that has PyTorch imported already: a start is t
 
 from __future__ import annotations
 
+import gc
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -13,12 +15,15 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
+
+from torch.nn.parallel import DistributedDataParallel  # noqa: E402
 
 from minigpt_helpers import CharTokenizer, MiniGPT, evaluate, load_corpus  # noqa: E402
 from minigpt_helpers.bridge import export_gpt2, import_gpt2  # noqa: E402
@@ -140,6 +145,28 @@ def test_other_settings_do_not_go_on_in_the_same_folder(given, start, tmp_path):
     assert wait(start(1, *words)) == [0]  # the same once more: nothing is left to do
     assert wait(start(1, *words, "--seed", 1)) == [1]
     assert wait(start(1, *words, "--block-size", 1000)) == [1]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_model_is_gone_when_its_group_ends(given, tmp_path, monkeypatch, fails):
+    # A model that outlived the group ended it while a thread of the group was at work: one run in
+    # a hundred never ended.
+    from tools.scale import train_distributed
+
+    folder, options = given
+    end, held = train_distributed.dist.destroy_process_group, []
+
+    def destroy_process_group():
+        held.append([o for o in gc.get_objects() if type(o) is DistributedDataParallel])
+        end()
+
+    monkeypatch.setattr(train_distributed.dist, "destroy_process_group", destroy_process_group)
+    if fails:
+        monkeypatch.setattr(train_distributed.Run, "mean", lambda self, value: math.nan)
+    words = [folder / "model", folder / "text.txt", tmp_path / "out", "--steps", 5, *options]
+    with pytest.raises(SystemExit, match="the loss of step 1 is nan") if fails else nullcontext():
+        train_distributed.main([str(word) for word in words])
+    assert held == [[]]
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -22,6 +22,7 @@ import math
 import os
 import shutil
 import sys
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -275,16 +276,25 @@ def main(words: list[str]) -> None:
     else:  # alone
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
     try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        run = Run(options)
-        run.resume()
-        while run.done < options.steps:
-            run.step()
-            if run.done % options.checkpoint_every == 0 or run.done == options.steps:
-                run.save()
-        run.finish()
+        train(options)
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)  # they hold the model
+        raise
     finally:
+        # The model is gone by now. DDP holds the group too, and ends it when it is the last to do
+        # so: with Python's lock, waiting for a thread of the group that may wait for that lock.
         dist.destroy_process_group()
+
+
+def train(options: argparse.Namespace) -> None:
+    options.out.mkdir(parents=True, exist_ok=True)
+    run = Run(options)
+    run.resume()
+    while run.done < options.steps:
+        run.step()
+        if run.done % options.checkpoint_every == 0 or run.done == options.steps:
+            run.save()
+    run.finish()
 
 
 if __name__ == "__main__":
