@@ -232,12 +232,13 @@ def attention(qkv: Tensor, num_heads: int, causal: bool = True, cache=None) -> T
         weights += _causal_mask(*weights.shape[-2:], weights.dtype)
     _softmax_(weights)
     out = (weights @ v).swapaxes(1, 2)  # (B, T, H, D/H): the heads side by side again
+    out = out.reshape(*qkv.shape[:-1], -1)  # (..., T, D)
 
     def backward(grad):
-        d_out = _split_heads(grad, num_heads, parts=1)[0]  # (B, H, T, D/H)
+        d_out, head_out = (_split_heads(a, num_heads, parts=1)[0] for a in (grad, out))
         d_scores = d_out @ v.swapaxes(-1, -2)  # (B, H, T, T), so far d_weights
+        d_scores -= _row_sums(d_out * head_out)  # the rows of weights * d_weights have this sum
         d_scores *= weights
-        d_scores -= weights * _row_sums(d_scores)
         d_qkv = np.empty(qkv.shape, qkv.dtype)
         d_q, d_k, d_v = _split_heads(d_qkv, num_heads)  # views: writing to them fills d_qkv
         np.multiply(d_scores @ k, 1 / math.sqrt(q.shape[-1]), out=d_q)
@@ -245,7 +246,7 @@ def attention(qkv: Tensor, num_heads: int, causal: bool = True, cache=None) -> T
         np.matmul(weights.swapaxes(-1, -2), d_out, out=d_v)
         return (d_qkv,)
 
-    return Tensor.from_op(out.reshape(*qkv.shape[:-1], -1), (qkv,), backward)
+    return Tensor.from_op(out, (qkv,), backward)
 
 
 @_tiny_is_zero

@@ -160,7 +160,7 @@ EDITS: dict[str, list[tuple[str, str]]] = {
         ("q = q * (1 / math.sqrt(q", "q = q * (1 / math.sqrt(qkv"),
         ("k=1 + num_keys - num_queries", "k=1"),
         ("k=1 + num_keys", "k=num_keys"),
-        ("d_scores -= weights * _row_sums(d_scores)", "d_scores -= weights"),
+        ("d_scores -= _row_sums(d_out * head_out)", "d_scores -= _row_sums(d_out)"),
         (
             "np.multiply(d_scores @ k, 1 / math.sqrt(q.shape[-1]), out=d_q)",
             "np.matmul(d_scores, k, out=d_q)",
