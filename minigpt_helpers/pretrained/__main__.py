@@ -15,17 +15,16 @@ from minigpt_helpers.pretrained import (
     train_verse,
 )
 
+RECIPES = {"names": train_names, "rhymes": train_rhymes, "verse": train_verse}
+
 match sys.argv[1:]:
-    case ["names"]:
-        model, tokenizer, history = train_names()
-    case ["rhymes"]:
-        model, tokenizer, history = train_rhymes()
-    case ["verse"]:
-        model, tokenizer, history = train_verse()
+    case [name] if name in RECIPES:
+        model, tokenizer, history = RECIPES[name]()
     case ["shakespeare", file]:
         model, tokenizer, history = train_shakespeare(check_shakespeare(read_text(file)))
     case _:
-        sys.exit("usage: python -m minigpt_helpers.pretrained names | rhymes | verse | shakespeare FILE")
+        names = " | ".join(RECIPES)
+        sys.exit(f"usage: python -m minigpt_helpers.pretrained {names} | shakespeare FILE")
 path = Path(__file__).with_name(f"{sys.argv[1]}.safetensors")
 save_checkpoint(path, model, tokenizer, dtype=np.float16)
 print(f"{model.num_parameters():,} parameters, {path.stat().st_size:,} bytes, {history}")
