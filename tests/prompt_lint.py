@@ -9,7 +9,9 @@ below it, in the same text cell or in a later one before the next question:
     </details>
 
 What is bold in it is its key. The key may not be read earlier: neither in the text of its section, nor
-in the code and pictures shown, nor in the code that the question is about, nor on its slide.
+in the code and pictures shown, nor in the code that the question is about, nor on its slide. Nor may
+that code say what comes out in an assertion or in the words for a picture: they are collapsed, but for
+their first line, which JupyterLab shows.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from html.parser import HTMLParser
 
 from tools.launcher.student_copy import is_still
@@ -114,6 +117,7 @@ def prompt_problems(cells: list) -> Iterator[tuple[int, str, str]]:
         elif cell.cell_type == "markdown":
             if not section.startswith(CLOSING) and is_question(cell):
                 yield from question_problems(cells, number, begin)
+                yield from telling_problems(cells, number)
             if only_slide_asks(cells, number):
                 yield (
                     number,
@@ -215,6 +219,53 @@ def shown_before(cells: list, number: int, begin: int) -> Iterator[str]:
         yield from seen_of(cell)
 
 
+def telling_problems(cells: list, number: int) -> Iterator[tuple[int, str, str]]:
+    """The code that this question is about, where it says what comes out."""
+    begun = False
+    for place, cell in enumerate(cells[number:], start=number + 1):
+        if cell.cell_type != "code":
+            if begun or is_question(cell) or SECTION.search(visible(cell.source)):
+                break
+            continue
+        begun = True
+        if is_collapsed(cell):
+            continue
+        if asserts_a_result(cell.source):
+            yield (
+                place,
+                "an assertion that tells what comes out, under a question",
+                "move it to a collapsed cell (metadata jupyter.source_hidden)",
+            )
+        if calls(cell.source, "show") or calls(cell.source, "show_maps"):
+            yield (
+                place,
+                "words for a picture, under a question, that can be read before it is seen",
+                "collapse the cell (metadata jupyter.source_hidden)",
+            )
+
+
+def asserts_a_result(source: str) -> bool:
+    """Does it assert which of two is larger, or that something equals what stands there?
+
+    That a distance is small, `abs(...) < 1e-9`, says nothing of a result.
+    """
+    asserted = (node.test for node in parts(source) if isinstance(node, ast.Assert))
+    compared = (part for test in asserted for part in ast.walk(test) if isinstance(part, ast.Compare))
+    return any(
+        isinstance(sign, (ast.Lt, ast.LtE, ast.Gt, ast.GtE)) or is_literal(right)
+        for part in compared
+        if "abs" not in names_called(part.left)
+        for sign, right in zip(part.ops, part.comparators)
+    )
+
+
+def is_literal(node: ast.AST) -> bool:
+    return all(
+        isinstance(part, (ast.Constant, ast.Tuple, ast.List, ast.expr_context, ast.UnaryOp, ast.USub))
+        for part in ast.walk(node)
+    )
+
+
 def on_slide_at_once(cells: list, number: int) -> Iterator[str]:
     """What the class can read while the question is on the screen: no fragment has come yet."""
     if not any("slideshow" in cell.metadata for cell in cells):
@@ -236,8 +287,7 @@ def on_slide_at_once(cells: list, number: int) -> Iterator[str]:
 
 def seen_of(cell) -> Iterator[str]:
     """A code cell before it is run."""
-    if not is_collapsed(cell):
-        yield cell.source
+    yield cell.source.partition("\n")[0] if is_collapsed(cell) else cell.source
     for output in filter(is_still, cell.get("outputs", [])):
         yield words_of(output["data"]["text/html"])
 
@@ -292,9 +342,15 @@ def code_problems(cell) -> Iterator[Problem]:
 
 
 def calls(source: str, name: str) -> bool:
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:
-        return False
-    found = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
-    return any(name in (getattr(f, "id", ""), getattr(f, "attr", "")) for f in found)
+    return any(isinstance(node, ast.Module) and name in names_called(node) for node in parts(source))
+
+
+def parts(source: str) -> Iterator[ast.AST]:
+    """All parts of this code; none where it is no Python."""
+    with suppress(SyntaxError):
+        yield from ast.walk(ast.parse(source))
+
+
+def names_called(root: ast.AST) -> set[str]:
+    found = (node.func for node in ast.walk(root) if isinstance(node, ast.Call))
+    return {getattr(f, "id", getattr(f, "attr", "")) for f in found}

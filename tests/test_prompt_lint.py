@@ -97,6 +97,9 @@ READ_EARLY = {
     "the question's own words": [text(ASK.replace("How large", "It has 27 characters; how large"))],
     "code above": [text("## 2. A"), code("# 27 characters"), text(ASK[18:])],
     "code below": [text(ASK), code("print('27 characters')")],
+    "a collapsed cell's first line": [
+        text(ASK), code("print('27 characters')", jupyter={"source_hidden": True})
+    ],
     "the picture of a widget": [
         text("## 2. A"), code("Explorer()", shown("", STILL.format("27 characters"))), text(ASK[18:])
     ],
@@ -122,7 +125,7 @@ def test_an_answer_on_the_slide_that_asks_is_found(where):
 
 def test_what_comes_later_may_hold_the_answer():
     later = [
-        text(ASK), code("collapsed = '27 characters'", jupyter={"source_hidden": True}),
+        text(ASK), code("# A picture\nprint('27 characters')", jupyter={"source_hidden": True}),
         code("print(V)", shown("27 characters")), text("27 characters."), code("# 27 characters"),
     ]
     assert found(*later) == []
@@ -149,6 +152,32 @@ def test_plotting_code_in_front_of_the_reader_is_found():
     assert ["that draw a picture" in what for what in found(code(source))] == [True]
     assert found(code(source, jupyter={"source_hidden": True})) == []
     assert found(code("fig = curves({'a': y})\nshow(fig, 'A falls.')")) == []
+
+
+TELLS = "an assertion that tells what comes out"
+
+
+@pytest.mark.parametrize(("source", "tells"), [
+    ("assert V < 30", True),
+    ("for V in sizes:\n    assert 20 < V", True),
+    ("assert V == 27", True),
+    ("assert first == ('h', 'e')", True),
+    ("assert found == by_hand", False),
+    ("assert np.allclose(found, by_hand)", False),
+    ("assert np.abs(found - by_hand).max() < 1e-12", False),
+    ("V = 1 if V < 27 else 2", False),
+])
+def test_an_assertion_under_a_question_is_found(source, tells):
+    under = [text(ASK), text("A word about the code."), code("V = size()"), code(source)]
+    assert [TELLS in what for what in found(*under)] == [True] * tells
+
+
+def test_the_words_for_a_picture_are_not_read_under_a_question():
+    shows = code("plots.show(fig, 'There are 26 letters and a line break.')")
+    assert ["words for a picture" in what for what in found(text(ASK), shows)] == [True]
+    assert found(text(ASK), code("print(V)"), text("It has many."), shows) == []
+    shows.metadata["jupyter"] = {"source_hidden": True}
+    assert found(text(ASK), shows) == []
 
 
 def test_exercises_are_counted():
