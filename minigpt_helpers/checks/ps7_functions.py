@@ -215,10 +215,14 @@ class _Known:
     forward = __call__
 
     def were_changed(self) -> bool:
-        """Has the student's code written into logits that were kept?"""
+        """Has the student's code written into logits that were kept? They are let go: a grader looks
+        at all that is held, with each call."""
+        if self._kept is None:
+            return False
+        kept, self._kept = self._kept, {}
         return any(
-            not np.allclose(self._numbers.read(kept), self.logits([0] * size), atol=1e-4)
-            for size, kept in (self._kept or {}).items()
+            not np.allclose(self._numbers.read(logits), self.logits([0] * size), atol=1e-4)
+            for size, logits in kept.items()
         )
 
 
@@ -258,7 +262,7 @@ class Sampler:
                 options["rng"] = np.random.default_rng(seed)
             self.numbers.case.next_call()
             got = self.generate(model, given, n, **options)
-            if not keep or not model.were_changed():
+            if not model.were_changed():
                 break
         expect(given == list(start), "your function changes the list of start ids", (
             "Begin with a copy: ids = list(start_ids)."

@@ -38,7 +38,7 @@ GRACE = 3.0  # seconds in which code past its time may end when interrupted
 MOST_FILES = 200  # MB that a notebook may write
 MOST_PROCESSES = 100  # the system allows no more where it can be told so
 A_FORK_BOMB = 60  # processes
-MOST_TENSORS = 100  # that both sides keep equal; then those not needed any more are dropped
+FEW_TENSORS = 10  # that both sides keep equal before it is asked which are needed
 MOST_NESTED = 8  # checks called from functions that checks call
 RUNNING = {psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP, psutil.STATUS_WAKING}
 CATCHABLE = {"KeyboardInterrupt": "TimeoutError", "GeneratorExit": "RuntimeError"}
@@ -200,7 +200,7 @@ class Guest(Endpoint):
         try:
             if self.depth == 1:
                 gone, self.gone = self.gone, {}
-                tensors = self.unused() if len(self.told) > MOST_TENSORS else []
+                tensors = self.unused() if len(self.told) > self.most_told else []
                 parts["drop"] = [*gone, *tensors]
             answer = super().ask(op, **parts)
         except Lost:
@@ -222,13 +222,14 @@ class Guest(Endpoint):
         return answer
 
     def unused(self) -> list[str]:
-        """Drop the tensors that only we still hold; their names."""
+        """Drop the tensors that only we still hold; their names. Next time when there are twice as many."""
         names = []
         for name in list(self.told):
             thing = self.objects[name]
             if sys.getrefcount(thing) == 3:  # of the table, of this line, of the call
                 names.append(name)
         self.drop(names)
+        self.most_told = FEW_TENSORS + 2 * len(self.told)
         return names
 
     @staticmethod
@@ -298,6 +299,7 @@ class Guest(Endpoint):
 
     def forget(self) -> None:
         super().forget()
+        self.most_told = FEW_TENSORS
         self.standing: dict[str, weakref.ref] = {}  # stand-ins that somebody here still holds
         self.gone: dict[str, type | None] = {}  # the others, until the notebook's process is told
 

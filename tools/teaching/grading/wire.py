@@ -387,11 +387,11 @@ class Endpoint:
     def changes(self) -> list:
         """What has changed here since the other side was last told."""
         found = []
-        for name, old in self.told.items():
-            new = state(self.objects[name])
-            if not same_state(old, new):
-                self.told[name] = new
-                found.append([name, self.encode_state(new)])
+        for name, told in self.told.items():
+            thing = self.objects[name]
+            if not is_still(told, thing):
+                self.told[name] = state(thing)
+                found.append([name, self.encode_state(self.told[name])])
         return found
 
     def apply(self, changes: list) -> None:
@@ -449,17 +449,21 @@ def set_state(thing: object, told: object) -> None:
         thing.bit_generator.state = told
 
 
-def same_state(one: object, other: object) -> bool:
-    if isinstance(one, dict):
-        return one == other
-    return all(same_array(a, b) for a, b in zip(one, other))
+def is_still(told: object, thing: object) -> bool:
+    """Whether this is the state of a thing. Asked of all, for each message: a tensor is not copied."""
+    if isinstance(told, dict):
+        return told == state(thing)
+    data, grad = thing.data, thing._grad
+    if not isinstance(grad, np.ndarray | None):
+        grad = np.array(grad)
+    return same_array(told[0], data) and same_array(told[1], grad)
 
 
 def same_array(one: np.ndarray | None, other: np.ndarray | None) -> bool:
     if one is None or other is None:
         return one is other
     return (
-        one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+        one.tobytes() == other.tobytes() and one.shape == other.shape and one.dtype == other.dtype
     )
 
 
