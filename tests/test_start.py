@@ -801,6 +801,7 @@ def test_uv_is_used_if_it_is_there_and_pip_if_uv_fails(project, installer, monke
     venv, lock, _ = installer.calls
     assert "--without-pip" in venv
     assert lock[:5] == ["/bin/uv", "pip", "install", "--python", str(project.python)]
+    assert lock[5] == "--compile-bytecode"  # pip needs no word for it
     shutil.rmtree(project.venv)
     installer.calls.clear()
     installer.fails = lambda words: words[0] == "/bin/uv"
@@ -1225,3 +1226,8 @@ def test_execute_stores_what_nbval_compares_but_for_the_pixels(tmp_path):
     result = run_in(tmp_path, "pytest", "-v", *nbval, lesson.name, other.name)
     verdicts = [line for line in result.stdout.splitlines() if "::Cell" in line and "%]" in line]
     assert ["PASSED" in line for line in verdicts] == [True, True, True, False], result.stdout
+
+
+def test_a_tool_that_reads_notebooks_builds_no_grammar():
+    code = "import tools, nbformat, sys; sys.exit('lark' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=here().root, check=True)

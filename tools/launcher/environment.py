@@ -182,7 +182,9 @@ def install(project: Project, wanted: str) -> None:
     make_venv(project, with_pip=uv is None)
     say(f"Installing what is needed for the {wanted}. This takes a minute or two, once.")
     write_stamp(project, installed="half", root=str(project.root))
-    if not (uv and fill(project, [uv, "pip", "install", "--python", project.python], lock)):
+    # Compiled now, as pip does: else each program does it anew where Python may write no bytecode.
+    with_uv = [uv, "pip", "install", "--python", project.python, "--compile-bytecode"]
+    if not (uv and fill(project, with_uv, lock)):
         if uv:
             say("uv could not do it; trying pip.")
         add_pip(project)

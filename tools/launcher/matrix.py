@@ -339,7 +339,7 @@ def environment(project: Project, version: str, versions: str) -> Path:
     say(f"  environment: Python {version}, {versions}")
     shutil.rmtree(folder, ignore_errors=True)
     uv = [str(project.python), "-m", "uv", "--quiet"]
-    install = [*uv, "pip", "install", "--python", str(python)]
+    install = [*uv, "pip", "install", "--python", str(python), "--compile-bytecode"]
     everything = {
         "lock": ["--require-hashes", "-r", LOCKS["tests"]],
         # the backend is one of the direct dependencies only where it is named
