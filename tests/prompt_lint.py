@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from html.parser import HTMLParser
 
@@ -254,7 +254,7 @@ def asserts_a_result(source: str) -> bool:
     return any(
         isinstance(sign, (ast.Lt, ast.LtE, ast.Gt, ast.GtE)) or is_literal(right)
         for part in compared
-        if "abs" not in names_called(part.left)
+        if "abs" not in names_called(ast.walk(part.left))
         for sign, right in zip(part.ops, part.comparators)
     )
 
@@ -342,7 +342,7 @@ def code_problems(cell) -> Iterator[Problem]:
 
 
 def calls(source: str, name: str) -> bool:
-    return any(isinstance(node, ast.Module) and name in names_called(node) for node in parts(source))
+    return name in names_called(parts(source))
 
 
 def parts(source: str) -> Iterator[ast.AST]:
@@ -351,6 +351,6 @@ def parts(source: str) -> Iterator[ast.AST]:
         yield from ast.walk(ast.parse(source))
 
 
-def names_called(root: ast.AST) -> set[str]:
-    found = (node.func for node in ast.walk(root) if isinstance(node, ast.Call))
+def names_called(nodes: Iterable[ast.AST]) -> set[str]:
+    found = (node.func for node in nodes if isinstance(node, ast.Call))
     return {getattr(f, "id", getattr(f, "attr", "")) for f in found}

@@ -450,12 +450,11 @@ def set_state(thing: object, told: object) -> None:
 
 
 def is_still(told: object, thing: object) -> bool:
-    """Whether this is the state of a thing. Asked of all, for each message: a tensor is not copied."""
+    """Whether this is the state of a thing: asked of all, for each message, so none is made of a tensor."""
     if isinstance(told, dict):
         return told == state(thing)
     data, grad = thing.data, thing._grad
-    if not isinstance(grad, np.ndarray | None):
-        grad = np.array(grad)
+    grad = None if grad is None else np.asarray(grad)
     return same_array(told[0], data) and same_array(told[1], grad)
 
 
@@ -463,7 +462,7 @@ def same_array(one: np.ndarray | None, other: np.ndarray | None) -> bool:
     if one is None or other is None:
         return one is other
     return (
-        one.tobytes() == other.tobytes() and one.shape == other.shape and one.dtype == other.dtype
+        one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
     )
 
 
