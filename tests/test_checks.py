@@ -45,9 +45,11 @@ def ask(name, answer, seed=0):
 
 
 def seeds_for(answer):
-    """A number or a word gets one seed; functions and classes get several."""
+    """A number or a word gets one seed; functions and classes several, slow ones where asked for."""
     parts = answer if isinstance(answer, tuple) else (answer,)
-    return FEW if any(map(callable, parts)) else (0,)
+    slow = any(hasattr(part, "one_number_at_a_time") for part in parts)
+    several = any(map(callable, parts)) and (not slow or "CHECK_SEEDS" in os.environ)
+    return FEW if several else (0,)
 
 
 def named(value):
@@ -161,11 +163,11 @@ def test_right_answers_pass(name, answer):
 
 @pytest.mark.parametrize(("name", "answer", "words"), WRONG)
 def test_wrong_answers_are_refused_in_words_that_fit(name, answer, words):
-    for seed in seeds_for(answer):
-        result = ask(name, answer, seed)
+    results = [ask(name, answer, seed) for seed in seeds_for(answer)]
+    for result in results:
         assert not result.passed and result.score < 1, result
         assert result.status == "not yet" or "So far" in result.message, result
-    said = ask(name, answer).message
+    said = results[0].message
     assert words in said or re.search(words, said), said
 
 

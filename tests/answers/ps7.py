@@ -313,6 +313,8 @@ def scalars():
                 node.push()
 
     class Part:
+        one_number_at_a_time = True
+
         def __call__(self, *args, **kwargs):
             return self.forward(*args, **kwargs)
 
