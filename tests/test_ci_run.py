@@ -47,6 +47,7 @@ def test_the_home_folder_may_be_empty_missing_or_no_folder(tmp_path, home):
     assert (homes == {str(path)}) == (home in ("empty", "missing"))
     assert [line.split(" HOME=")[0] for line in calls if "start.py" in line] == [
         "python3 start.py test", "python3 start.py test bridge",
+        "python3 start.py matrix --core lowest newest",
     ]
     assert not any("apt-get" in line for line in calls)
 
