@@ -77,11 +77,21 @@ class Talk(NotebookPage):
         assert [text for text in texts if self.seen(text)] == []
 
 
+def cut_behind_the_widget(path):
+    """Leave a lesson no code behind its first widget, but all its slides."""
+    lesson = nbformat.read(path, as_version=4)
+    is_code = [cell.cell_type == "code" for cell in lesson.cells]
+    widget = next(i for i, cell in enumerate(lesson.cells) if is_code[i] and f"{WIDGET}(" in cell.source)
+    lesson.cells = [c for i, c in enumerate(lesson.cells) if i <= widget or not is_code[i]]
+    nbformat.write(lesson, path)
+
+
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
     """What start.py present serves, with two more notebooks."""
     folder = tmp_path_factory.mktemp("present")
     present.set_stage(here(), folder, LESSON)
+    cut_behind_the_widget(folder / "notebooks" / LESSON)
     copy_fonts(present.fonts(folder))
     fails = [code_cell("slide", "1 / 0"), code_cell("slide", "print('not reached')")]
     wide = [code_cell("slide", LONG), code_cell("slide", PICTURE, "slide-hide-input")]
