@@ -219,7 +219,10 @@ def all_rows() -> list[Row]:
 def pythons() -> dict[str, Path]:
     """The Pythons of this machine by their version, such as 3.12."""
     found = {}
-    managed = sorted(Path.home().glob(".pyenv/versions/*/bin"), reverse=True)
+    beside = Path(sys.base_prefix).parent  # pyenv keeps all its Pythons in one folder
+    managed = sorted(
+        {*Path.home().glob(".pyenv/versions/*/bin"), *beside.glob("3*/bin")}, reverse=True
+    )
     for minor in range(NEEDED[1], 16):
         name = f"python3.{minor}"
         candidates = [
